@@ -1,0 +1,1 @@
+"""Mixture proposals, scaling-law fits, compute planning."""

@@ -1,0 +1,1 @@
+"""Readers of input files and writers for trainers."""

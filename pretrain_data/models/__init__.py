@@ -1,0 +1,1 @@
+"""Loading, training and serving of the scorers."""

@@ -1,0 +1,139 @@
+"""What a stage is: a name, a typed config, the columns it needs and adds, and one function.
+
+A stage sees one shard at a time as a stream of Arrow record batches and says for every row whether
+it is kept. Reading, sharding, writing, the ledger, accounting, skipping, resuming and metrics
+happen around it, in `pipeline` and `dataset`. A stage that must look at the whole dataset first
+(dedup, mix) does so in `prepare`, with Spark, and leaves small per-shard decisions for `process`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from pretrain_data.dataset import Dataset
+
+
+class StageConfig(BaseModel):
+    """Keys that every stage has; a stage's own config derives from this."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: str | None = Field(
+        default=None,
+        description="Where this stage reads: a folder, file or glob. Default: the stage before it.",
+    )
+
+
+C = TypeVar("C", bound=StageConfig)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of an input file: the whole of it, or the records that start in [start, end)."""
+
+    path: str
+    format: str
+    start: int = 0  # bytes, rows or row groups, as the format's reader counts
+    end: int | None = None
+    label: str = ""  # path relative to the input, part of the document's origin
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The unit of work, of retry and of commit: some input pieces in, one Parquet file out."""
+
+    name: str  # e.g. "part-00003" or "dt=2026-01-31/part-00003"; the file's stem in the output
+    units: tuple[Unit, ...]
+    rows: int | None = None  # documents, where known beforehand
+    first_row: int | None = None  # number of its first document in the dataset, where known
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What a stage makes of one record batch: the same rows in the same order, and their fate.
+
+    `rule` is null for a kept row and names the rule for a dropped one. The other arrays, where
+    given, have one entry a row and are read only where `rule` is not null. `metrics` are summed
+    over batches and shards and end in the manifest.
+    """
+
+    batch: pa.RecordBatch
+    rule: pa.Array | None = None  # string
+    value: pa.Array | None = None  # float64
+    threshold: pa.Array | None = None  # float64
+    kept_id: pa.Array | None = None  # string: source_id of the survivor
+    kept_doc_id: pa.Array | None = None  # string: doc_id of the survivor
+    detail: pa.Array | None = None  # string
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+ShardFunction = Callable[[Iterator[pa.RecordBatch], Shard], Iterable[pa.RecordBatch]]
+
+
+@dataclass
+class StageRun:
+    """The driver's side of one run of a stage, handed to `Stage.prepare`."""
+
+    spark: SparkSession
+    source: Dataset
+    scratch: Path  # visible to executors, removed after the commit
+    seed: int  # derives from the config's seed and the stage's name
+    partitions: int  # Spark partitions for shuffles; must not change any output
+    metrics: dict[str, Any] = field(default_factory=dict)  # goes into the manifest as given (JSON)
+
+    def scan(self, columns: list[str], function: ShardFunction, schema: pa.Schema) -> DataFrame:
+        """A DataFrame made by `function(batches, shard)` over every input shard, one task a shard.
+
+        Only `columns` are read. `batches` holds the shard's rows in order, so that (shard, row
+        number) names a document densely and for good.
+        """
+        from pretrain_data.dataset import scan
+
+        return scan(self.spark, self.source, columns, function, schema)
+
+
+class Stage(Generic[C]):
+    """Base of all stages. Instances are pickled to executors: keep heavy state out of them."""
+
+    name: ClassVar[str]
+    config_class: ClassVar[type[StageConfig]] = StageConfig
+    needs: ClassVar[tuple[str, ...]] = ()
+    adds: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: C) -> None:
+        self.config = config
+
+    def resources(self) -> list[Path]:
+        """Files whose content belongs to this stage's fingerprint: word lists, models, rules."""
+        return []
+
+    def prepare(self, run: StageRun) -> None:
+        """Look at the whole dataset before the shards are processed. Runs on the driver."""
+
+    def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
+        """Judge one shard, on an executor. Every row that comes in must come out, in order."""
+        raise NotImplementedError
+
+
+class SourceStage(Stage[C]):
+    """A stage that creates documents (ingest): it plans its own shards and reads them itself.
+
+    `process` then gets an empty stream of batches, and yields rows that did not exist before; an
+    input record that gives no document is yielded as a row that is dropped at once.
+    """
+
+    def plan(self, root: Path) -> list[Shard]:
+        """The shards to make, in a fixed order that depends on the input alone.
+
+        `root` is the folder that relative input paths start from (the config file's folder).
+        """
+        raise NotImplementedError
