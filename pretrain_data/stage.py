@@ -88,6 +88,7 @@ class StageRun:
     scratch: Path  # visible to executors, removed after the commit
     seed: int  # derives from the config's seed and the stage's name
     partitions: int  # Spark partitions for shuffles; must not change any output
+    tasks: int | None = None  # most tasks in one pass over the shards; None: one a shard
     metrics: dict[str, Any] = field(default_factory=dict)  # goes into the manifest as given (JSON)
 
     def scan(self, columns: list[str], function: ShardFunction, schema: pa.Schema) -> DataFrame:
@@ -98,7 +99,7 @@ class StageRun:
         """
         from pretrain_data.dataset import scan
 
-        return scan(self.spark, self.source, columns, function, schema)
+        return scan(self.spark, self.source, columns, function, schema, self.tasks)
 
 
 class Stage(Generic[C]):
@@ -121,6 +122,18 @@ class Stage(Generic[C]):
 
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
         """Judge one shard, on an executor. Every row that comes in must come out, in order."""
+        raise NotImplementedError
+
+
+class OrderStage(Stage[C]):
+    """A stage whose output is not shard by shard but in an order of its own (export)."""
+
+    def write(self, run: StageRun, out: Path) -> None:
+        """Write `out/documents/*.parquet` (and whatever else belongs to the output) with Spark.
+
+        Every document of `run.source` must be there, as often as its order says. The same bytes
+        whatever the partitioning; figures go into `run.metrics`.
+        """
         raise NotImplementedError
 
 

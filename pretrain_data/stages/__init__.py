@@ -1,1 +1,25 @@
 """One file a stage; stages meet only through columns."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from pretrain_data.stage import Stage
+
+#: Running order, and where each stage lives. A new stage is a line here and a file beside this one.
+ORDER = {
+    "ingest": "IngestStage",
+    "rules": "RulesStage",
+    "quality": "QualityStage",
+    "pii": "PiiStage",
+    "dedup": "DedupStage",
+    "classify": "ClassifyStage",
+    "mix": "MixStage",
+    "export": "ExportStage",
+}
+
+
+def registry() -> dict[str, type[Stage[Any]]]:
+    """All stages by name, in running order."""
+    return {name: getattr(import_module(f"{__name__}.{name}"), cls) for name, cls in ORDER.items()}

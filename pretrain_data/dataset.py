@@ -1,0 +1,198 @@
+"""A dataset on disk: where it lies, what its manifest says, how its shards are read.
+
+    <workspace>/<stage>/documents/[dt=YYYY-MM-DD/]part-*.parquet   kept documents
+    <workspace>/<stage>/dropped/[dt=YYYY-MM-DD/]part-*.parquet     the ledger, schema.DROPPED
+    <workspace>/<stage>/_manifest.json                             what it is and what it was made from
+
+A shard is one file. It keeps its name from stage to stage, so that a document is named for good by
+(shard, row) and any shard leads back to the input it came from. Writing is in `writer`, the atomic
+exchange of a whole stage in `commit`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pretrain_data import schema
+from pretrain_data.errors import InputError
+from pretrain_data.formats import readers
+from pretrain_data.stage import Processed, Shard, ShardFunction, Unit
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+MANIFEST = "_manifest.json"
+NATIVE = "dataset"  # Unit.format of our own shards
+
+BATCH_ROWS = 4096
+BATCH_BYTES = 16 << 20  # text of one batch; a longer document is a batch of its own
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Documents that a stage reads: our own output, or foreign Parquet or JSONL.
+
+    `fingerprint` changes when and only when the content (for foreign files: size or time) does.
+    """
+
+    path: str
+    shards: tuple[Shard, ...]
+    fingerprint: str
+    manifest: dict[str, Any] | None = None
+
+    @classmethod
+    def open(cls, root: Path) -> Dataset:
+        """Open a committed stage folder. Raises InputError where there is none."""
+        root = root.resolve()
+        manifest = read_manifest(root)
+        if manifest is None:
+            raise InputError(f"{root}: no {MANIFEST}; this stage has not been run (or not to its end)")
+        shards, first = [], 0
+        for entry in manifest["shards"]:
+            if entry["rows"]:
+                path = str(root / "documents" / f"{entry['name']}.parquet")
+                unit = Unit(path, NATIVE, label=entry["name"])
+                shards.append(Shard(entry["name"], (unit,), entry["rows"], first))
+                first += entry["rows"]
+        return cls(str(root), tuple(shards), manifest["content"], manifest)
+
+    @classmethod
+    def open_input(cls, spec: str, root: Path) -> Dataset:
+        """Open what a stage's `input` names: a stage folder of ours, or foreign Parquet or JSONL."""
+        path = root / spec
+        for folder in (path, path.parent if path.name == "documents" else path):
+            if (folder / MANIFEST).is_file():
+                return cls.open(folder)
+        shards = readers.plan_documents(spec, root)
+        return cls(spec, tuple(shards), readers.fingerprint(shards))
+
+
+def read_manifest(root: Path) -> dict[str, Any] | None:
+    """The manifest of a stage folder, None where there is none; InputError where it is broken."""
+    try:
+        text = (root / MANIFEST).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        manifest: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{root / MANIFEST}: broken ({error}); run the stage again with --force to write it anew"
+        ) from None
+    return manifest
+
+
+def read_shard(
+    shard: Shard,
+    columns: list[str] | None = None,
+    dropped: Callable[[Processed], None] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """The documents of a shard in order, in batches that depend on the shard alone.
+
+    Batches have at most BATCH_ROWS rows and about BATCH_BYTES of text. Foreign rows that can't be
+    documents (null text, a broken line) are handed to `dropped` and left out.
+    """
+    for unit in shard.units:
+        for batch in _read_unit(unit, columns, dropped):
+            yield from bounded(batch)
+
+
+def _read_unit(
+    unit: Unit, columns: list[str] | None, dropped: Callable[[Processed], None] | None
+) -> Iterator[pa.RecordBatch]:
+    if unit.format == NATIVE:
+        try:
+            with pq.ParquetFile(unit.path) as file:
+                present = file.schema_arrow.names
+                wanted = present if columns is None else [c for c in columns if c in present]
+                yield from file.iter_batches(batch_size=BATCH_ROWS, columns=wanted, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(
+                f"{unit.path}: can't be read ({error}); run the stage that wrote it again with --force"
+            ) from error
+        return
+    for processed in readers.read_documents(unit):
+        batch = processed.batch
+        if processed.rule is not None:
+            if dropped is not None and processed.rule.null_count < len(processed.rule):
+                dropped(_rows(processed, processed.rule.is_valid()))
+            batch = batch.filter(processed.rule.is_null())
+        if columns is not None:
+            batch = batch.select([c for c in columns if c in batch.schema.names])
+        if batch.num_rows:
+            yield batch
+
+
+def _rows(processed: Processed, mask: pa.Array) -> Processed:
+    arrays = ("rule", "value", "threshold", "kept_id", "kept_doc_id", "detail")
+    given = {name: getattr(processed, name) for name in arrays}
+    picked = {name: None if a is None else a.filter(mask) for name, a in given.items()}
+    return replace(processed, batch=processed.batch.filter(mask), **picked)
+
+
+def bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """`batch` in slices of at most BATCH_ROWS rows and about BATCH_BYTES of text."""
+    rows, size = batch.num_rows, batch.nbytes
+    if rows <= BATCH_ROWS and size <= BATCH_BYTES:
+        yield batch
+        return
+    if rows <= 1:
+        yield batch
+        return
+    half = rows // 2
+    yield from bounded(batch.slice(0, half))
+    yield from bounded(batch.slice(half))
+
+
+def scan(
+    spark: SparkSession,
+    source: Dataset,
+    columns: list[str],
+    function: ShardFunction,
+    out: pa.Schema,
+    partitions: int | None = None,
+) -> DataFrame:
+    """A lazy DataFrame of `function(batches, shard)` over all shards; see StageRun.scan."""
+    return run_on_shards(
+        spark, source.shards, lambda shard: function(read_shard(shard, columns), shard), out, partitions
+    )
+
+
+def run_on_shards(
+    spark: SparkSession,
+    shards: tuple[Shard, ...],
+    function: Callable[[Shard], Iterable[pa.RecordBatch]],
+    out: pa.Schema,
+    partitions: int | None = None,
+) -> DataFrame:
+    """A lazy DataFrame of what `function` yields for each shard, in `partitions` tasks.
+
+    By default every shard is a task of its own. Record batches are cast to `out`.
+    """
+    from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
+
+    spark_schema = from_arrow_schema(out)
+    wire = to_arrow_schema(spark_schema)
+    shared = spark.sparkContext.broadcast(shards)
+
+    def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for index in batch.column(0).to_pylist():
+                for result in function(shared.value[index]):
+                    table = pa.Table.from_batches([result]).select(wire.names).cast(wire)
+                    yield from table.to_batches()
+
+    tasks = max(1, min(len(shards), partitions or len(shards)))
+    return spark.range(0, len(shards), 1, tasks).mapInArrow(task, spark_schema)
+
+
+def document_schema(columns: Iterable[str]) -> pa.Schema:
+    """The Arrow schema of an empty dataset with these columns."""
+    return pa.schema([(c, schema.BY_NAME[c].type) for c in columns if c in schema.BY_NAME])

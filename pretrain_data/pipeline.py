@@ -1,0 +1,382 @@
+"""Runs the configured stages in order: skips what is up to date, resumes what was cut off.
+
+One stage, one run:  plan the shards → look at the whole (Stage.prepare) → shards, each committed on
+its own under `<workspace>/.staging` → check the accounting → manifest → exchange with the old output.
+A killed run leaves its staging folder; the next run with the same fingerprint goes on in it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pretrain_data import schema, session
+from pretrain_data.commit import publish
+from pretrain_data.config import PipelineConfig
+from pretrain_data.dataset import MANIFEST, Dataset, document_schema, read_manifest, run_on_shards
+from pretrain_data.errors import AccountingError, Busy, InputError, PretrainDataError
+from pretrain_data.fingerprint import code_version, config_digest, digest, stage_fingerprint, stage_seed
+from pretrain_data.progress import Progress
+from pretrain_data.stage import OrderStage, Shard, SourceStage, Stage, StageRun, Unit
+from pretrain_data.writer import file_digest, merge_counts, run_shard, write_atomically
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+STAGING = ".staging"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage's run came to: `state` is "done" or "up to date"."""
+
+    stage: str
+    state: str
+    manifest: dict[str, Any]
+
+
+class Pipeline:
+    """The stages of one config over one workspace."""
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        stages: dict[str, type[Stage[Any]]],
+        root: Path,
+        spark: SparkSession | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.config, self.root, self.say = config, root, say
+        self.stages = {name: stages[name](config.stage_config(name)) for name in config.configured()}
+        self.workspace = config.workspace
+        self._spark = spark
+        self._own_spark = False
+
+    # --- what a user calls ----------------------------------------------------------------------
+
+    def run(
+        self, first: str | None = None, last: str | None = None, force: bool = False
+    ) -> Iterator[Outcome]:
+        """Run the stages from `first` to `last`, both included; yields an Outcome after each."""
+        names = self._between(first, last)
+        with self._lock():
+            try:
+                for name in names:
+                    yield self._run_stage(name, force)
+            finally:
+                self._stop()
+
+    def status(self) -> list[dict[str, Any]]:
+        """State of each configured stage: "up to date", "out of date", "missing" or "waits"."""
+        rows: list[dict[str, Any]] = []
+        stale = False
+        for name, stage in self.stages.items():
+            manifest = read_manifest(self.workspace / name)
+            row: dict[str, Any] = {"stage": name, "state": "missing", "manifest": manifest}
+            if stale and stage.config.input is None and name != next(iter(self.stages)):
+                row["state"] = "waits" if manifest is None else "out of date"
+            elif manifest is not None:
+                try:
+                    fresh = manifest["fingerprint"] == self._fingerprint(name, self._source(name))
+                    row["state"] = "up to date" if fresh else "out of date"
+                except InputError as error:
+                    row["state"], row["error"] = "out of date", str(error)
+            stale = row["state"] != "up to date"
+            rows.append(row)
+        return rows
+
+    # --- one stage ------------------------------------------------------------------------------
+
+    def _run_stage(self, name: str, force: bool) -> Outcome:
+        stage = self.stages[name]
+        source = self._source(name)
+        fingerprint = self._fingerprint(name, source)
+        final = self.workspace / name
+        manifest = read_manifest(final) if not force else None
+        if manifest is not None and manifest["fingerprint"] == fingerprint and _complete(final, manifest):
+            return Outcome(name, "up to date", manifest)
+
+        started, clock = datetime.now(UTC), time.monotonic()
+        staging = self.workspace / STAGING / f"{name}-{fingerprint[:16]}"
+        self._clear(staging, keep=not force)
+        run = StageRun(
+            spark=self.spark,
+            source=source,
+            scratch=staging / "scratch",
+            seed=stage_seed(self.config.seed, name),
+            partitions=self.config.spark.partitions or max(2, min(len(source.shards), 2000)),
+            tasks=self.config.spark.partitions,
+        )
+        run.scratch.mkdir(parents=True, exist_ok=True)
+        stage.prepare(run)
+        if isinstance(stage, OrderStage):
+            stage.write(run, staging)
+            entries = _entries_of(staging / "documents")
+        else:
+            self._run_shards(stage, source, staging)
+            entries = _sidecars(source.shards, staging)
+            _check(name, source, entries)
+            _never_empty(stage, source, staging, entries)
+        manifest = self._manifest(stage, source, fingerprint, entries, run.metrics, started, clock)
+        shutil.rmtree(staging / "shards", ignore_errors=True)
+        shutil.rmtree(staging / "scratch", ignore_errors=True)
+        _remove_temporary(staging)
+        write_atomically(staging / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
+        publish(staging, final)
+        return Outcome(name, "done", manifest)
+
+    def _run_shards(self, stage: Stage[Any], source: Dataset, staging: Path) -> None:
+        """Process all shards that have no sidecar yet, one Spark task each."""
+        done = staging / "shards"
+        todo = tuple(s for s in source.shards if not (done / f"{s.name}.json").exists())
+        if not todo:
+            return
+
+        def work(shard: Shard) -> Iterator[pa.RecordBatch]:
+            run_shard(stage, shard, staging)
+            yield pa.RecordBatch.from_pydict({"name": [shard.name]})
+
+        result = run_on_shards(
+            self.spark, todo, work, pa.schema([("name", pa.string())]), self.config.spark.partitions
+        )
+        with Progress(stage.name, len(source.shards), done, self.say):
+            finished = result.count()
+        if finished != len(todo):
+            raise AccountingError(f"stage {stage.name}: {finished} of {len(todo)} shards came back")
+
+    def _manifest(
+        self,
+        stage: Stage[Any],
+        source: Dataset,
+        fingerprint: str,
+        entries: list[dict[str, Any]],
+        metrics: dict[str, Any],
+        started: datetime,
+        clock: float,
+    ) -> dict[str, Any]:
+        totals = _totals(entries)
+        shards = [
+            {
+                k: e[k]
+                for k in ("name", "rows", "dropped", "chars", "tokens", "documents_file", "dropped_file")
+            }
+            for e in entries
+        ]
+        return {
+            "stage": stage.name,
+            "fingerprint": fingerprint,
+            "content": digest([[s["name"], s["documents_file"]] for s in shards]),
+            "config_hash": config_digest(stage),
+            "config": stage.config.model_dump(mode="json"),
+            "code_version": code_version(),
+            "seed": self.config.seed,
+            "input": {
+                "path": source.path,
+                "fingerprint": source.fingerprint,
+                "documents": sum(s.rows or 0 for s in source.shards) if source.manifest else None,
+            },
+            "lineage": {
+                e["name"]: [_describe(u) for u in s.units]
+                for e, s in zip(entries, source.shards, strict=False)
+            }
+            if isinstance(stage, SourceStage)
+            else {},
+            **totals,
+            "metrics": {**totals["metrics"], **metrics},
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - clock, 3),
+            "shards": shards,
+        }
+
+    # --- helpers --------------------------------------------------------------------------------
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session, started when first needed: a run that skips everything needs no JVM."""
+        if self._spark is None:
+            self._spark = session.start(self.config.spark, "pretrain-data")
+            self._own_spark = True
+        return self._spark
+
+    def _stop(self) -> None:
+        if self._own_spark and self._spark is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:
+            self._spark.stop()
+            self._spark, self._own_spark = None, False
+
+    def _between(self, first: str | None, last: str | None) -> list[str]:
+        names = list(self.stages)
+        for name in (first, last):
+            if name is not None and name not in names:
+                raise PretrainDataError(f"{name}: not a configured stage; configured: {', '.join(names)}")
+        start = names.index(first) if first else 0
+        end = names.index(last) + 1 if last else len(names)
+        if start >= end:
+            raise PretrainDataError(f"--from {first} comes after --to {last}")
+        return names[start:end]
+
+    def _source(self, name: str) -> Dataset:
+        stage = self.stages[name]
+        if isinstance(stage, SourceStage):
+            shards = tuple(stage.plan(self.root))
+            return Dataset("", shards, _units_fingerprint(shards))
+        if stage.config.input is not None:
+            return Dataset.open_input(stage.config.input, self.root)
+        names = list(self.stages)
+        return Dataset.open(self.workspace / names[names.index(name) - 1])
+
+    def _fingerprint(self, name: str, source: Dataset) -> str:
+        return stage_fingerprint(self.stages[name], self.config.seed, source.fingerprint)
+
+    def _clear(self, staging: Path, keep: bool) -> None:
+        """Remove staging folders of this stage that can't be gone on with."""
+        stage = staging.name.rpartition("-")[0]
+        for old in staging.parent.glob(f"{stage}-*"):
+            if old != staging or not keep:
+                shutil.rmtree(old)
+        staging.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Hold the workspace; the lock ends with the process, however that ends."""
+        self.workspace.mkdir(parents=True, exist_ok=True)
+        path = self.workspace / ".lock"
+        with path.open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise Busy(f"{self.workspace} is in use by {file.read().strip() or 'another run'}") from None
+            file.truncate(0)
+            file.write(
+                f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%F %T} UTC"
+            )
+            file.flush()
+            yield
+
+
+def _units_fingerprint(shards: tuple[Shard, ...]) -> str:
+    parts = []
+    for shard in shards:
+        for unit in shard.units:
+            stat = os.stat(unit.path) if "://" not in unit.path else None
+            stamp = [stat.st_size, stat.st_mtime_ns] if stat else []
+            parts.append([shard.name, unit.label, unit.format, unit.start, unit.end, *stamp])
+    return digest(parts)
+
+
+def _describe(unit: Unit) -> str:
+    name = unit.label or unit.path
+    return name if unit.end is None and not unit.start else f"{name}[{unit.start}:{unit.end}]"
+
+
+def _sidecars(shards: tuple[Shard, ...], staging: Path) -> list[dict[str, Any]]:
+    return [json.loads((staging / "shards" / f"{s.name}.json").read_text(encoding="utf-8")) for s in shards]
+
+
+def _check(name: str, source: Dataset, entries: list[dict[str, Any]]) -> None:
+    """Every document that went in is kept or dropped, shard by shard."""
+    for shard, entry in zip(source.shards, entries, strict=True):
+        out = entry["rows"] + entry["dropped"]
+        if out != entry["rows_in"] or (shard.rows is not None and shard.rows != entry["rows_in"]):
+            raise AccountingError(
+                f"stage {name}, shard {shard.name}: {shard.rows} documents in, {entry['rows']} kept, "
+                f"{entry['dropped']} dropped"
+            )
+
+
+def _never_empty(stage: Stage[Any], source: Dataset, staging: Path, entries: list[dict[str, Any]]) -> None:
+    """Readers of a folder want at least one file with the columns, even where there is no row."""
+    columns = [c.name for c in schema.COLUMNS if c.stage in ("ingest", stage.name) or c.name in stage.adds]
+    for folder, empty in (("documents", document_schema(columns)), ("dropped", schema.DROPPED)):
+        (staging / folder).mkdir(parents=True, exist_ok=True)
+        if not any(e[f"{folder}_file"] for e in entries):
+            pq.write_table(empty.empty_table(), staging / folder / "part-empty.parquet")
+
+
+def _entries_of(documents: Path) -> list[dict[str, Any]]:
+    """Manifest entries of files that a stage wrote itself."""
+    entries = []
+    for path in sorted(documents.rglob("*.parquet")):
+        file = pq.ParquetFile(path)
+        rows = file.metadata.num_rows
+        tokens = chars = 0
+        for batch in file.iter_batches(columns=["tokens", "text"], batch_size=1024):
+            tokens += pa.compute.sum(batch.column("tokens")).as_py() or 0
+            chars += pa.compute.sum(pa.compute.utf8_length(batch.column("text"))).as_py() or 0
+        entries.append(
+            {
+                "name": str(path.relative_to(documents).with_suffix("")),
+                "rows_in": rows,
+                "chars_in": chars,
+                "rows": rows,
+                "dropped": 0,
+                "chars": chars,
+                "tokens": tokens,
+                "documents_file": {"bytes": path.stat().st_size, "xxh3": file_digest(path)},
+                "dropped_file": None,
+                "rules": {},
+                "kept_by": {},
+                "dropped_by": {},
+                "metrics": {},
+                "cpu_seconds": 0.0,
+            }
+        )
+    return entries
+
+
+def _totals(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    totals: dict[str, Any] = {
+        "documents_in": 0,
+        "chars_in": 0,
+        "documents": 0,
+        "dropped": 0,
+        "chars": 0,
+        "tokens": 0,
+    }
+    totals |= {"cpu_seconds": 0.0, "rules": {}, "kept_by": {}, "dropped_by": {}, "metrics": {}}
+    for e in entries:
+        for key, name in (("documents_in", "rows_in"), ("documents", "rows")):
+            totals[key] += e[name]
+        for key in ("chars_in", "dropped", "chars", "tokens", "cpu_seconds"):
+            totals[key] += e[key]
+        for rule, counts in e["rules"].items():
+            sums = totals["rules"].setdefault(rule, [0, 0])
+            sums[0] += counts[0]
+            sums[1] += counts[1]
+        merge_counts(totals["kept_by"], e["kept_by"])
+        merge_counts(totals["dropped_by"], e["dropped_by"])
+        for key, amount in e["metrics"].items():
+            totals["metrics"][key] = totals["metrics"].get(key, 0) + amount
+    totals["cpu_seconds"] = round(totals["cpu_seconds"], 3)
+    return totals
+
+
+def _complete(final: Path, manifest: dict[str, Any]) -> bool:
+    """All files of the manifest are there with their sizes."""
+    for shard in manifest["shards"]:
+        for folder in ("documents", "dropped"):
+            entry = shard[f"{folder}_file"]
+            path = final / folder / f"{shard['name']}.parquet"
+            if entry is not None and (not path.is_file() or path.stat().st_size != entry["bytes"]):
+                return False
+    return True
+
+
+def _remove_temporary(staging: Path) -> None:
+    """Remove what attempts that were killed left behind."""
+    for folder in ("documents", "dropped"):
+        for path in (staging / folder).rglob(".*"):
+            path.unlink()

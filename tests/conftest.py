@@ -1,0 +1,31 @@
+"""Fixtures that every test may use: one Spark session a test run, and the shared real data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real test data; tests that use it are skipped where it is absent."""
+    path = Path(os.environ.get("PRETRAIN_DATA_SHARED", ROOT.parent / "shared")) / "data"
+    if not path.is_dir():
+        pytest.skip(f"no shared test data at {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[object]:
+    """A local session with two cores, the same for the whole test run."""
+    from pretrain_data.config import SparkConfig
+    from pretrain_data.session import start
+
+    session = start(SparkConfig(master="local[2]", driver_memory="1g"), "tests")
+    yield session
+    session.stop()
