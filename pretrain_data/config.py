@@ -32,12 +32,14 @@ class SparkConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    master: str = Field("local[*]", description="Spark master URL.")
-    driver_memory: str = Field("2g", pattern=r"^\d+[kmgtKMGT]$", description="JVM heap of the driver.")
+    master: str = Field(default="local[*]", description="Spark master URL.")
+    driver_memory: str = Field(
+        default="2g", pattern=r"^\d+[kmgtKMGT]$", description="JVM heap of the driver."
+    )
     partitions: int | None = Field(
-        None,
+        default=None,
         ge=1,
-        description="Most tasks at a time in one pass and shuffle partitions. Default: one task a shard. Never changes an output.",
+        description="Tasks of a pass and shuffle partitions; never changes an output. Default: one a shard.",
     )
     conf: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="Any further Spark properties."
@@ -50,11 +52,8 @@ class PipelineConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     workspace: Path = Field(description="Folder that holds all outputs, one sub-folder a stage.")
-    seed: int = Field(1, ge=0, description="Root of every random choice.")
+    seed: int = Field(default=1, ge=0, description="Root of every random choice.")
     spark: SparkConfig = Field(default_factory=SparkConfig)
-    max_error_rate: float = Field(
-        0.5, ge=0, le=1, description="A stage that drops more than this share because of errors fails."
-    )
     include: list[str] = Field(default_factory=list, description="YAML files laid below this one.")
     env: dict[str, str | None] = Field(
         default_factory=dict,
@@ -227,10 +226,9 @@ def _known_path(location: tuple[str | int, ...], value: Any) -> Key:
     """`location` without the names of union members, which pydantic mixes in."""
     path: list[str | int] = []
     for i, part in enumerate(location):
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            value = value[part]
+        inside = dict(enumerate(value)) if isinstance(value, list) else value
+        if isinstance(inside, dict) and part in inside:
+            value = inside[part]
         elif i < len(location) - 1 or not isinstance(value, dict):
             continue
         path.append(part)

@@ -133,7 +133,7 @@ def _read_unit(
 def _rows(processed: Processed, mask: pa.Array) -> Processed:
     arrays = ("rule", "value", "threshold", "kept_id", "kept_doc_id", "detail")
     given = {name: getattr(processed, name) for name in arrays}
-    picked = {name: None if a is None else a.filter(mask) for name, a in given.items()}
+    picked: dict[str, Any] = {name: None if a is None else a.filter(mask) for name, a in given.items()}
     return replace(processed, batch=processed.batch.filter(mask), **picked)
 
 

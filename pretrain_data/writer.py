@@ -132,7 +132,7 @@ class ShardWriter:
         gone = rule.is_valid()
         keep = pc.invert(gone)
         self._keep(batch.filter(keep), chars.filter(keep))
-        self._drop(processed, gone, chars)
+        self._drop(processed, rule, gone, chars)
 
     def _keep(self, batch: pa.RecordBatch, chars: pa.Array) -> None:
         self.chars += pc.sum(chars).as_py() or 0
@@ -141,10 +141,10 @@ class ShardWriter:
         _count(batch, chars, self.kept_by)
         self.documents.write(in_order(batch))
 
-    def _drop(self, processed: Processed, gone: pa.Array, chars: pa.Array) -> None:
+    def _drop(self, processed: Processed, rules: pa.Array, gone: pa.Array, chars: pa.Array) -> None:
         batch = processed.batch.filter(gone)
         chars = chars.filter(gone)
-        rule = processed.rule.filter(gone) if processed.rule is not None else None
+        rule = rules.filter(gone)
         _count(batch, chars, self.dropped_by)
 
         def column(values: pa.Array | None, kind: pa.DataType) -> pa.Array:
