@@ -121,7 +121,8 @@ def test_includes_lie_below_and_set_lies_above(tmp_path: Path) -> None:
 
 def test_declared_environment_variables_are_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORPUS", "/data/corpus")
-    text = "env: {CORPUS: null, MODE: exact}\nworkspace: ${CORPUS}/w\nstages: {dedup: {input: x, verify: '${MODE}'}}\n"
+    text = "env: {CORPUS: null, MODE: exact}\nworkspace: ${CORPUS}/w\n"
+    text += "stages: {dedup: {input: x, verify: '${MODE}'}}\n"
     config = load(tmp_path, text)
     dedup: Any = config.stage_config("dedup")
     assert (config.workspace, dedup.verify) == (Path("/data/corpus/w"), "exact")
