@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from pretrain_data import schema
 from pretrain_data.errors import InputError
-from pretrain_data.formats import readers
+from pretrain_data.formats import foreign
 from pretrain_data.stage import Processed, Shard, ShardFunction, Unit
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ class Dataset:
         for folder in (path, path.parent if path.name == "documents" else path):
             if (folder / MANIFEST).is_file():
                 return cls.open(folder)
-        shards = readers.plan_documents(spec, root)
-        return cls(spec, tuple(shards), readers.fingerprint(shards))
+        shards = foreign.plan_documents(spec, root)
+        return cls(spec, tuple(shards), foreign.fingerprint(shards))
 
 
 def read_manifest(root: Path) -> dict[str, Any] | None:
@@ -118,7 +118,7 @@ def _read_unit(
                 f"{unit.path}: can't be read ({error}); run the stage that wrote it again with --force"
             ) from error
         return
-    for processed in readers.read_documents(unit):
+    for processed in foreign.read_documents(unit):
         batch = processed.batch
         if processed.rule is not None:
             if dropped is not None and processed.rule.null_count < len(processed.rule):

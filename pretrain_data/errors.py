@@ -1,5 +1,11 @@
 """Errors that a person can act on; the command line prints them without a traceback."""
 
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class PretrainDataError(Exception):
     """Something the user can mend; the message says what is wrong and what to do."""
@@ -19,3 +25,23 @@ class AccountingError(PretrainDataError):
 
 class Busy(PretrainDataError):
     """Another run holds the workspace."""
+
+
+_RAISED = re.compile(
+    r"^pretrain_data\.errors\.(\w+): (.*?)(?=^\S*Error|^\s*SQLSTATE|\Z)", re.MULTILINE | re.DOTALL
+)
+
+
+@contextmanager
+def errors_from_workers() -> Iterator[None]:
+    """Raise an error of ours that a Spark worker met as what it is, without Spark's wrapping."""
+    from pyspark.errors import PythonException
+
+    try:
+        yield
+    except PythonException as error:
+        found = _RAISED.findall(str(error))
+        if not found:
+            raise
+        name, message = found[-1]
+        raise globals().get(name, PretrainDataError)(message.strip()) from error

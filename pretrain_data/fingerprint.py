@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
 import pretrain_data
+from pretrain_data.hashing import digest, file_digest
 from pretrain_data.stage import Stage
-from pretrain_data.writer import file_digest
 
 
 def stage_fingerprint(stage: Stage[Any], seed: int, source: str) -> str:
@@ -31,12 +30,6 @@ def stage_fingerprint(stage: Stage[Any], seed: int, source: str) -> str:
 def config_digest(stage: Stage[Any]) -> str:
     """Hash of the stage's own settings; where its input lies is no part of it."""
     return digest(stage.config.model_dump(mode="json", exclude={"input"}))
-
-
-def digest(value: Any) -> str:
-    """XXH3-128 of a JSON value, as hex."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return xxhash.xxh3_128_hexdigest(text.encode())
 
 
 @functools.cache

@@ -27,11 +27,12 @@ from pretrain_data import schema, session
 from pretrain_data.commit import publish
 from pretrain_data.config import PipelineConfig
 from pretrain_data.dataset import MANIFEST, Dataset, document_schema, read_manifest, run_on_shards
-from pretrain_data.errors import AccountingError, Busy, InputError, PretrainDataError
-from pretrain_data.fingerprint import code_version, config_digest, digest, stage_fingerprint, stage_seed
+from pretrain_data.errors import AccountingError, Busy, InputError, PretrainDataError, errors_from_workers
+from pretrain_data.fingerprint import code_version, config_digest, stage_fingerprint, stage_seed
+from pretrain_data.hashing import digest, file_digest
 from pretrain_data.progress import Progress
 from pretrain_data.stage import OrderStage, Shard, SourceStage, Stage, StageRun, Unit
-from pretrain_data.writer import file_digest, merge_counts, run_shard, write_atomically
+from pretrain_data.writer import merge_counts, run_shard, write_atomically
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -80,14 +81,14 @@ class Pipeline:
                 self._stop()
 
     def status(self) -> list[dict[str, Any]]:
-        """State of each configured stage: "up to date", "out of date", "missing" or "waits"."""
+        """State of each configured stage: "up to date", "out of date" or "missing"."""
         rows: list[dict[str, Any]] = []
         stale = False
         for name, stage in self.stages.items():
             manifest = read_manifest(self.workspace / name)
             row: dict[str, Any] = {"stage": name, "state": "missing", "manifest": manifest}
             if stale and stage.config.input is None and name != next(iter(self.stages)):
-                row["state"] = "waits" if manifest is None else "out of date"
+                row["state"] = "missing" if manifest is None else "out of date"
             elif manifest is not None:
                 try:
                     fresh = manifest["fingerprint"] == self._fingerprint(name, self._source(name))
@@ -121,9 +122,11 @@ class Pipeline:
             tasks=self.config.spark.partitions,
         )
         run.scratch.mkdir(parents=True, exist_ok=True)
-        stage.prepare(run)
+        with errors_from_workers():
+            stage.prepare(run)
         if isinstance(stage, OrderStage):
-            stage.write(run, staging)
+            with errors_from_workers():
+                stage.write(run, staging)
             entries = _entries_of(staging / "documents")
         else:
             self._run_shards(stage, source, staging)
@@ -152,7 +155,7 @@ class Pipeline:
         result = run_on_shards(
             self.spark, todo, work, pa.schema([("name", pa.string())]), self.config.spark.partitions
         )
-        with Progress(stage.name, len(source.shards), done, self.say):
+        with Progress(stage.name, len(source.shards), done, self.say), errors_from_workers():
             finished = result.count()
         if finished != len(todo):
             raise AccountingError(f"stage {stage.name}: {finished} of {len(todo)} shards came back")

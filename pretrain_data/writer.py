@@ -19,11 +19,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import xxhash
 
 from pretrain_data import schema
 from pretrain_data.dataset import read_shard
 from pretrain_data.errors import AccountingError
+from pretrain_data.hashing import file_digest
 from pretrain_data.stage import Processed, Shard, SourceStage, Stage
 
 ROW_GROUP_BYTES = 32 << 20
@@ -304,15 +304,6 @@ def add_count(counts: Counts, value: str, documents: int, chars: int) -> None:
     entry = counts.setdefault(value, [0, 0])
     entry[0] += documents
     entry[1] += chars
-
-
-def file_digest(path: Path) -> str:
-    """XXH3-128 of a file's bytes, as hex."""
-    digest = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def write_atomically(path: Path, text: str) -> None:

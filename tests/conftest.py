@@ -26,6 +26,8 @@ def spark() -> Iterator[object]:
     from pretrain_data.config import SparkConfig
     from pretrain_data.session import start
 
+    tests = str(Path(__file__).parent)  # workers import the toy stages from here
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH", "")]))
     session = start(SparkConfig(master="local[2]", driver_memory="1g"), "tests")
     yield session
     session.stop()
