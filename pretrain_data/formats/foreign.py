@@ -7,7 +7,6 @@ row's place in the file where there is none), columns of ours are cast to our ty
 
 from __future__ import annotations
 
-import glob
 import gzip
 import io
 import os
@@ -24,6 +23,7 @@ import zstandard
 
 from pretrain_data import schema
 from pretrain_data.errors import InputError
+from pretrain_data.formats.sources import SUFFIXES, format_of, list_files, pack
 from pretrain_data.hashing import digest
 from pretrain_data.stage import Processed, Shard, Unit
 
@@ -31,15 +31,7 @@ SHARD_BYTES = 256 << 20  # of a file on disk; a shard is at most about that, sma
 BATCH_ROWS = 4096
 LINE_BYTES = 64 << 20  # a longer JSON line is dropped
 
-_FORMATS = {
-    ".parquet": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".jsonl.gz": "jsonl",
-    ".jsonl.zst": "jsonl",
-    ".ndjson.gz": "jsonl",
-    ".ndjson.zst": "jsonl",
-}
+_FORMATS = {suffix for suffix, kind in SUFFIXES.items() if kind in ("parquet", "jsonl")}
 
 
 def plan_documents(spec: str, root: Path) -> list[Shard]:
@@ -48,16 +40,10 @@ def plan_documents(spec: str, root: Path) -> list[Shard]:
     The plan depends on names, sizes and Parquet row groups alone. Raises InputError where nothing fits
     or a Parquet file can't be opened or has no `text`.
     """
-    path = root / spec
-    if path.is_dir():
-        base, found = path, [p for p in path.rglob("*") if not _hidden(p.relative_to(path))]
-    else:
-        found = [Path(p) for p in glob.glob(str(path), recursive=True)]
-        base = Path(os.path.commonpath([p.parent for p in found])) if found else path
-    files = sorted(p for p in found if p.is_file() and _format(p))
+    files = [(path, label) for path, label in list_files(spec, root) if _format(path)]
     if not files:
-        raise InputError(f"{path}: no Parquet or JSONL file there ({', '.join(sorted(_FORMATS))})")
-    return _shards([unit for file in files for unit in _units(file, str(file.relative_to(base)))])
+        raise InputError(f"{root / spec}: no Parquet or JSONL file there ({', '.join(sorted(_FORMATS))})")
+    return pack([unit for path, label in files for unit in _units(path, label)], SHARD_BYTES)
 
 
 def fingerprint(shards: tuple[Shard, ...] | list[Shard]) -> str:
@@ -79,13 +65,9 @@ def read_documents(unit: Unit) -> Iterator[Processed]:
     yield from reader(unit)
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts)
-
-
 def _format(path: Path) -> str | None:
-    name = path.name.lower()
-    return next((kind for suffix, kind in _FORMATS.items() if name.endswith(suffix)), None)
+    kind = format_of(path)
+    return kind if kind in ("parquet", "jsonl") else None
 
 
 def _units(path: Path, label: str) -> Iterator[tuple[Unit, int]]:
@@ -107,18 +89,6 @@ def _units(path: Path, label: str) -> Iterator[tuple[Unit, int]]:
         if size >= SHARD_BYTES or group == metadata.num_row_groups - 1:
             yield Unit(str(path), kind, start, group + 1, label), size
             start, size = group + 1, 0
-
-
-def _shards(units: list[tuple[Unit, int]]) -> list[Shard]:
-    groups: list[list[Unit]] = []
-    room = 0
-    for unit, size in units:
-        if not groups or size > room:
-            groups.append([])
-            room = SHARD_BYTES
-        groups[-1].append(unit)
-        room -= size
-    return [Shard(f"part-{i:05d}", tuple(group)) for i, group in enumerate(groups)]
 
 
 def _parquet(unit: Unit) -> Iterator[Processed]:

@@ -120,7 +120,7 @@ def test_a_large_parquet_file_is_cut_between_row_groups(
 
 
 def test_what_can_not_be_read_is_an_error_that_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no Parquet or JSONL"):
+    with pytest.raises(InputError, match="no file there"):
         Dataset.open_input("nowhere", tmp_path)
     (tmp_path / "x.parquet").write_text("not parquet")
     with pytest.raises(InputError, match=r"x\.parquet: not a Parquet file"):

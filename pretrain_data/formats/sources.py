@@ -1,0 +1,145 @@
+"""Input files of any supported kind: what they are, and how they are cut into shards.
+
+The plan depends on the names, sizes and first bytes of the files alone, so that the same input gives the
+same shards on any machine. Small files share a shard; a large gzip WARC is cut into byte ranges, each
+of which takes the records that begin in it.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from itertools import pairwise
+from pathlib import Path
+
+from pretrain_data.errors import InputError
+from pretrain_data.formats.warc import is_gzip
+from pretrain_data.stage import Shard, Unit
+
+#: Format by the end of the name; longer ends are tried first.
+SUFFIXES = {
+    ".warc": "warc",
+    ".warc.gz": "warc",
+    ".arc": "warc",
+    ".arc.gz": "warc",
+    ".wet": "warc",
+    ".wet.gz": "warc",
+    ".jsonl": "jsonl",
+    ".jsonl.gz": "jsonl",
+    ".jsonl.zst": "jsonl",
+    ".ndjson": "jsonl",
+    ".ndjson.gz": "jsonl",
+    ".ndjson.zst": "jsonl",
+    ".parquet": "parquet",
+    ".pdf": "pdf",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".tex": "latex",
+    ".txt": "text",
+    ".rst": "text",
+    **dict.fromkeys(
+        [
+            ".py",
+            ".pyi",
+            ".c",
+            ".h",
+            ".cc",
+            ".cpp",
+            ".hpp",
+            ".cxx",
+            ".java",
+            ".scala",
+            ".kt",
+            ".go",
+            ".rs",
+            ".js",
+            ".mjs",
+            ".ts",
+            ".tsx",
+            ".jsx",
+            ".rb",
+            ".php",
+            ".pl",
+            ".lua",
+            ".r",
+            ".jl",
+            ".sh",
+            ".bash",
+            ".sql",
+            ".swift",
+            ".m",
+            ".cs",
+            ".fs",
+            ".hs",
+            ".ml",
+            ".erl",
+            ".ex",
+            ".exs",
+            ".clj",
+            ".lisp",
+            ".el",
+            ".vim",
+            ".cmake",
+            ".f90",
+            ".v",
+            ".vhd",
+        ],
+        "code",
+    ),
+}
+_LONGEST_FIRST = sorted(SUFFIXES, key=lambda s: (-len(s), s))
+
+
+def format_of(path: Path) -> str | None:
+    """The format that a file's name tells, None for a name that tells none."""
+    name = path.name.lower()
+    return next((SUFFIXES[suffix] for suffix in _LONGEST_FIRST if name.endswith(suffix)), None)
+
+
+def list_files(spec: str, root: Path) -> list[tuple[Path, str]]:
+    """The files that `spec` (a file, folder or glob) names, with their labels, sorted by label.
+
+    A label is the path below the folder, or below what the glob's files have in common. Hidden files and
+    folders are left out. Raises InputError where nothing is found.
+    """
+    path = root / spec
+    if path.is_dir():
+        base = path
+        found = [p for p in path.rglob("*") if p.is_file()]
+    else:
+        found = [Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file()]
+        base = Path(os.path.commonpath([p.parent for p in found])) if found else path
+    labelled = [(p, p.relative_to(base).as_posix()) for p in found]
+    labelled = [(p, label) for p, label in labelled if not any(part[0] in "._" for part in label.split("/"))]
+    if not labelled:
+        raise InputError(f"{path}: no file there")
+    return sorted(labelled, key=lambda item: item[1])
+
+
+def cut(path: Path, label: str, kind: str, shard_bytes: int) -> list[tuple[Unit, int]]:
+    """A file's units and their sizes in bytes."""
+    size = path.stat().st_size
+    if kind != "warc" or size <= shard_bytes or not is_gzip(str(path)):
+        return [(Unit(str(path), kind, label=label), size)]
+    pieces = -(-size // shard_bytes)
+    edges = [size * i // pieces for i in range(pieces + 1)]
+    return [
+        (Unit(str(path), kind, low, high if high < size else None, label), high - low)
+        for low, high in pairwise(edges)
+    ]
+
+
+def pack(units: list[tuple[Unit, int]], shard_bytes: int, prefix: str = "part-") -> list[Shard]:
+    """Units into shards of about `shard_bytes`, in their order."""
+    groups: list[list[Unit]] = []
+    room = 0
+    for unit, size in units:
+        if not groups or size > room:
+            groups.append([])
+            room = shard_bytes
+        groups[-1].append(unit)
+        room -= size
+    return [Shard(f"{prefix}{i:05d}", tuple(group)) for i, group in enumerate(groups)]

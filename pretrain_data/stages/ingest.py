@@ -1,0 +1,315 @@
+"""ingest: files of any supported kind become documents, one row each.
+
+Every record that could have been a document comes out as a row: kept, or dropped with the reason. Records
+that never are one (WARC's own bookkeeping) are counted in the metrics.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import pyarrow as pa
+import xxhash
+from pydantic import BaseModel, ConfigDict, Field
+
+from pretrain_data import schema
+from pretrain_data.errors import InputError
+from pretrain_data.formats import foreign
+from pretrain_data.formats.sources import cut, format_of, list_files, pack
+from pretrain_data.formats.warc import Record, read_records
+from pretrain_data.kernels import charset, format, html, language, pdf
+from pretrain_data.kernels.clean import clean
+from pretrain_data.stage import Processed, Shard, SourceStage, StageConfig, Unit
+
+BATCH_ROWS = 1000
+BATCH_CHARS = 8 << 20
+_SLUG = re.compile(r"\s+")
+
+
+class InputConfig(BaseModel):
+    """One input among several."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(description="A file, folder or glob.")
+    source: str = Field(
+        default="", description="Goes into the column source. Default: the input's last folder name."
+    )
+    format: str = Field(default="auto", description="Format of all files, or auto: by each file's name.")
+
+
+class IngestConfig(StageConfig):
+    """What to read and what to leave."""
+
+    inputs: tuple[InputConfig, ...] = Field(default=(), description="Several inputs; instead of `input`.")
+    source: str = Field(default="", description="Name of the source where `input` is used.")
+    shard_bytes: Annotated[int, Field(ge=1 << 16)] = Field(
+        default=128 << 20, description="Bytes of input files in one shard."
+    )
+    max_record_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=10 << 20, description="A larger record, before or after decoding, is dropped as too_large."
+    )
+    max_pdf_pages: Annotated[int, Field(ge=1)] = Field(default=2000, description="Pages read of one PDF.")
+    min_chars: Annotated[int, Field(ge=0)] = Field(
+        default=1, description="Code points under which a document is dropped as empty."
+    )
+    max_bad_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.05, description="Share of undecodable characters above which a page is dropped as garbled."
+    )
+    keep_invisible: bool = Field(default=False, description="Keep zero-width and direction characters.")
+
+
+@dataclass
+class Row:
+    """One document in the making."""
+
+    place: str
+    source_id: str = ""
+    url: str | None = None
+    date: date | None = None
+    title: str | None = None
+    text: str = ""
+    format_hint: str | None = None
+    rule: str | None = None
+    value: float | None = None
+    threshold: float | None = None
+    detail: str | None = None
+
+
+class IngestStage(SourceStage[IngestConfig]):
+    """Reads a crawl: WARC, WET, PDF, HTML, JSONL, Parquet, text and source trees."""
+
+    name: ClassVar[str] = "ingest"
+    config_class = IngestConfig
+    adds = tuple(column.name for column in schema.COLUMNS if column.stage == "ingest")
+
+    def resources(self) -> list[Path]:
+        return [language.model_path()]
+
+    def plan(self, root: Path) -> list[Shard]:
+        inputs = self.config.inputs or (
+            (InputConfig(path=self.config.input, source=self.config.source),) if self.config.input else ()
+        )
+        if not inputs:
+            raise InputError("stages.ingest: name an input, or several under inputs")
+        units: list[tuple[Unit, int]] = []
+        for entry in inputs:
+            source = entry.source or _source_name(entry.path)
+            for path, label in list_files(entry.path, root):
+                kind = entry.format if entry.format != "auto" else format_of(path) or "unknown"
+                units += cut(path, f"{source}/{label}", kind, self.config.shard_bytes)
+        return pack(units, self.config.shard_bytes)
+
+    def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
+        for unit in shard.units:
+            source, _, label = unit.label.partition("/")
+            if unit.format in ("jsonl", "parquet"):
+                yield from self._tables(unit, source)
+                continue
+            rows: list[Row] = []
+            size = 0
+            metrics: Counter[str] = Counter()
+            for row in self._rows(unit, label, metrics):
+                rows.append(row)
+                size += len(row.text)
+                if len(rows) >= BATCH_ROWS or size >= BATCH_CHARS:
+                    yield self._batch(rows, unit, source, metrics)
+                    rows, size = [], 0
+                    metrics = Counter()
+            if rows or metrics:
+                yield self._batch(rows, unit, source, metrics)
+
+    # --- readers --------------------------------------------------------------------------------
+
+    def _rows(self, unit: Unit, label: str, metrics: Counter[str]) -> Iterator[Row]:
+        if unit.format == "warc":
+            for record in read_records(unit.path, unit.start, unit.end, self.config.max_record_bytes):
+                metrics[f"records.{record.kind or 'broken'}"] += 1
+                row = self._web(record)
+                if row is not None:
+                    yield row
+            return
+        row = Row(place="0", source_id=label)
+        size = Path(unit.path).stat().st_size
+        if unit.format == "unknown":
+            _drop(row, "unknown_format", detail=f"{label}: no reader for this name")
+        elif size > self.config.max_record_bytes and unit.format != "pdf":
+            _drop(row, "too_large", size, self.config.max_record_bytes)
+        else:
+            body = Path(unit.path).read_bytes()
+            if unit.format == "pdf":
+                self._pdf(row, body)
+            elif unit.format == "html":
+                self._html(row, body, "")
+            else:
+                self._plain(row, body)
+                row.format_hint = unit.format if unit.format in ("code", "markdown", "latex") else None
+        yield row
+
+    def _web(self, record: Record) -> Row | None:
+        """The row of a WARC record; None for records that never are documents."""
+        row = Row(
+            str(record.offset), record.record_id or f"#{record.offset}", record.url or None, _day(record.date)
+        )
+        if record.error is not None:
+            return _drop(row, record.error, detail=record.detail)
+        if record.kind == "revisit":
+            return _drop(row, "revisit")
+        if record.kind == "conversion":
+            self._plain(row, record.body)
+            return row
+        if record.kind not in ("response", "resource"):
+            return None
+        if record.status is not None and record.status != 200:
+            return _drop(row, "http_status", record.status, 200)
+        kind = record.mime.split(";")[0].strip()
+        if record.body[:5] == b"%PDF-" or kind == "application/pdf":
+            self._pdf(row, record.body)
+        elif not record.body.strip():
+            _drop(row, "empty", 0, self.config.min_chars)
+        elif kind in ("text/html", "application/xhtml+xml", "") or _looks_like_html(record.body, kind):
+            self._html(row, record.body, record.charset)
+        elif kind.startswith("text/") and kind not in ("text/css", "text/javascript", "text/xml"):
+            self._plain(row, record.body, record.charset)
+        else:
+            _drop(row, "not_text", detail=kind[:100])
+        return row
+
+    def _html(self, row: Row, body: bytes, label: str) -> None:
+        decoded = charset.decode(body, label)
+        if self._garbled(row, decoded):
+            return
+        page = html.extract(decoded.text)
+        if page is None:
+            _drop(row, "too_deep", detail="elements nest too deeply to walk")
+            return
+        row.title, row.text = page.title and clean(_SLUG.sub(" ", page.title)), page.text
+
+    def _plain(self, row: Row, body: bytes, label: str = "") -> None:
+        decoded = charset.decode(body, label)
+        if not self._garbled(row, decoded):
+            row.text = decoded.text
+
+    def _garbled(self, row: Row, decoded: charset.Decoded) -> bool:
+        """Drop a body that is binary or whose encoding can't be found."""
+        head = decoded.text[:20_000]
+        controls = sum(c < " " and c not in "\t\n\r\f" for c in head) / max(1, len(head))
+        bad = max(decoded.bad_share, controls)
+        if bad > self.config.max_bad_share:
+            _drop(row, "garbled", bad, self.config.max_bad_share)
+            return True
+        return False
+
+    def _pdf(self, row: Row, body: bytes) -> None:
+        try:
+            found = pdf.extract(body, self.config.max_pdf_pages)
+        except pdf.PdfError as error:
+            _drop(row, error.rule, detail=str(error))
+            return
+        row.title, row.text = found.title, found.text
+
+    def _tables(self, unit: Unit, source: str) -> Iterator[Processed]:
+        """JSONL and Parquet: rows that are documents already, with the columns that they lack."""
+        try:
+            for processed in foreign.read_documents(unit):
+                yield self._completed(processed, source)
+        except InputError as error:
+            row = _drop(Row("0", unit.label), "broken_file", detail=str(error).removeprefix(unit.path + ": "))
+            yield self._batch([row], unit, source, Counter())
+
+    def _completed(self, processed: Processed, source: str) -> Processed:
+        batch = processed.batch
+        texts = [clean(t or "", self.config.keep_invisible) for t in batch.column("text").to_pylist()]
+        rule = processed.rule.to_pylist() if processed.rule is not None else [None] * len(texts)
+        rule = [
+            r or (None if len(t) >= self.config.min_chars else "empty")
+            for r, t in zip(rule, texts, strict=True)
+        ]
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        columns["text"] = pa.array(texts, pa.large_string())
+        detected = [language.detect(t) for t in texts]
+        made = {
+            "source": pa.array([source] * len(texts), pa.string()),
+            "lang": pa.array([d[0] for d in detected], pa.string()),
+            "lang_score": pa.array([d[1] for d in detected], pa.float32()),
+            "format": pa.array([format.detect(t) for t in texts], pa.string()),
+        }
+        for name in self.adds:
+            if name in made:
+                columns.setdefault(name, made[name])
+            columns.setdefault(name, pa.nulls(len(texts), schema.BY_NAME[name].type))
+        columns["text"] = pa.array(texts, pa.large_string())
+        rules = pa.array(rule, pa.string())
+        return Processed(pa.RecordBatch.from_pydict(columns), rule=rules, detail=processed.detail)
+
+    # --- rows to batches ------------------------------------------------------------------------
+
+    def _batch(self, rows: list[Row], unit: Unit, source: str, metrics: Counter[str]) -> Processed:
+        label = unit.label.partition("/")[2]
+        for row in rows:
+            row.text = clean(row.text, self.config.keep_invisible)
+            if row.rule is None and len(row.text.strip()) < self.config.min_chars:
+                _drop(row, "empty", len(row.text.strip()), self.config.min_chars)
+        languages = [language.detect(row.text) for row in rows]
+        values = {
+            "doc_id": [document_id(source, label, row.place, row.text) for row in rows],
+            "source_id": [clean(row.source_id) for row in rows],
+            "source": [source] * len(rows),
+            "url": [row.url and clean(row.url) for row in rows],
+            "crawl_date": [row.date for row in rows],
+            "title": [row.title and clean(row.title) for row in rows],
+            "text": [row.text for row in rows],
+            "origin": [f"{label}#{row.place}" for row in rows],
+            "lang": [code for code, _ in languages],
+            "lang_score": [score for _, score in languages],
+            "format": [format.detect(row.text, row.format_hint) for row in rows],
+        }
+        batch = pa.RecordBatch.from_arrays(
+            [pa.array(values[name], schema.BY_NAME[name].type) for name in values], names=list(values)
+        )
+        return Processed(
+            batch,
+            rule=pa.array([row.rule for row in rows], pa.string()),
+            value=pa.array([row.value for row in rows], pa.float64()),
+            threshold=pa.array([row.threshold for row in rows], pa.float64()),
+            detail=pa.array([row.detail and clean(row.detail) for row in rows], pa.string()),
+            metrics=metrics,
+        )
+
+
+def document_id(source: str, label: str, place: str, text: str) -> str:
+    """XXH3-128 of where a document came from and what it says, as 32 hex digits."""
+    return xxhash.xxh3_128_hexdigest("\0".join((source, label, place, text)).encode())
+
+
+def _drop(
+    row: Row, rule: str, value: float | None = None, threshold: float | None = None, detail: str | None = None
+) -> Row:
+    row.rule, row.value, row.threshold, row.detail = rule, value, threshold, detail
+    return row
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text[:10])
+    except ValueError:
+        return None
+
+
+def _looks_like_html(body: bytes, kind: str) -> bool:
+    head = body[:1024].lstrip().lower()
+    return kind in ("text/plain", "application/octet-stream", "application/xml", "text/xml") and (
+        head.startswith((b"<!doctype html", b"<html")) or b"<html" in head[:300]
+    )
+
+
+def _source_name(path: str) -> str:
+    parts = [p for p in Path(path).parts if p not in ("/", ".", "..") and not any(c in p for c in "*?[")]
+    names = [p for p in parts if "." not in p] or ["input"]
+    return names[-1]
