@@ -33,17 +33,13 @@ class SparkConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     master: str = Field(default="local[*]", description="Spark master URL.")
-    driver_memory: str = Field(
-        default="2g", pattern=r"^\d+[kmgtKMGT]$", description="JVM heap of the driver."
-    )
+    driver_memory: str = Field(default="2g", pattern=r"^\d+[kmgtKMGT]$", description="JVM heap of the driver.")
     partitions: int | None = Field(
         default=None,
         ge=1,
         description="Tasks of a pass and shuffle partitions; never changes an output. Default: one a shard.",
     )
-    conf: dict[str, str | int | float | bool] = Field(
-        default_factory=dict, description="Any further Spark properties."
-    )
+    conf: dict[str, str | int | float | bool] = Field(default_factory=dict, description="Any further Spark properties.")
 
 
 class PipelineConfig(BaseModel):
@@ -177,9 +173,7 @@ def _resolve_paths(model: Any, root: Path) -> Any:
         if isinstance(value, Path):
             new: Any = _resolve(value, root, always=name == "workspace")
         elif isinstance(value, list | tuple) and any(isinstance(v, Path | BaseModel) for v in value):
-            new = type(value)(
-                _resolve(v, root) if isinstance(v, Path) else _resolve_paths(v, root) for v in value
-            )
+            new = type(value)(_resolve(v, root) if isinstance(v, Path) else _resolve_paths(v, root) for v in value)
         elif isinstance(value, BaseModel):
             new = _resolve_paths(value, root)
         elif name == "input" and isinstance(value, str) and "://" not in value:

@@ -27,9 +27,7 @@ class Busy(PretrainDataError):
     """Another run holds the workspace."""
 
 
-_RAISED = re.compile(
-    r"^pretrain_data\.errors\.(\w+): (.*?)(?=^\S*Error|^\s*SQLSTATE|\Z)", re.MULTILINE | re.DOTALL
-)
+_RAISED = re.compile(r"^pretrain_data\.errors\.(\w+): (.*?)(?=^\S*Error|^\s*SQLSTATE|\Z)", re.MULTILINE | re.DOTALL)
 
 
 @contextmanager

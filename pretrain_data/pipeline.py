@@ -68,9 +68,7 @@ class Pipeline:
 
     # --- what a user calls ----------------------------------------------------------------------
 
-    def run(
-        self, first: str | None = None, last: str | None = None, force: bool = False
-    ) -> Iterator[Outcome]:
+    def run(self, first: str | None = None, last: str | None = None, force: bool = False) -> Iterator[Outcome]:
         """Run the stages from `first` to `last`, both included; yields an Outcome after each."""
         names = self._between(first, last)
         with self._lock():
@@ -117,6 +115,7 @@ class Pipeline:
             spark=self.spark,
             source=source,
             scratch=staging / "scratch",
+            output=staging,
             seed=stage_seed(self.config.seed, name),
             partitions=self.config.spark.partitions or max(2, min(len(source.shards), 2000)),
             tasks=self.config.spark.partitions,
@@ -152,9 +151,7 @@ class Pipeline:
             run_shard(stage, shard, staging)
             yield pa.RecordBatch.from_pydict({"name": [shard.name]})
 
-        result = run_on_shards(
-            self.spark, todo, work, pa.schema([("name", pa.string())]), self.config.spark.partitions
-        )
+        result = run_on_shards(self.spark, todo, work, pa.schema([("name", pa.string())]), self.config.spark.partitions)
         with Progress(stage.name, len(source.shards), done, self.say), errors_from_workers():
             finished = result.count()
         if finished != len(todo):
@@ -172,10 +169,7 @@ class Pipeline:
     ) -> dict[str, Any]:
         totals = _totals(entries)
         shards = [
-            {
-                k: e[k]
-                for k in ("name", "rows", "dropped", "chars", "tokens", "documents_file", "dropped_file")
-            }
+            {k: e[k] for k in ("name", "rows", "dropped", "chars", "tokens", "documents_file", "dropped_file")}
             for e in entries
         ]
         return {
@@ -192,8 +186,7 @@ class Pipeline:
                 "documents": sum(s.rows or 0 for s in source.shards) if source.manifest else None,
             },
             "lineage": {
-                e["name"]: [_describe(u) for u in s.units]
-                for e, s in zip(entries, source.shards, strict=False)
+                e["name"]: [_describe(u) for u in s.units] for e, s in zip(entries, source.shards, strict=False)
             }
             if isinstance(stage, SourceStage)
             else {},
@@ -263,9 +256,7 @@ class Pipeline:
                 file.seek(0)
                 raise Busy(f"{self.workspace} is in use by {file.read().strip() or 'another run'}") from None
             file.truncate(0)
-            file.write(
-                f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%F %T} UTC"
-            )
+            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%F %T} UTC")
             file.flush()
             yield
 

@@ -34,17 +34,13 @@ COLUMNS: tuple[Column, ...] = (
         "32 hex digits",
         "XXH3-128 of origin and content; stable across reruns",
     ),
-    Column(
-        "source_id", pa.string(), "ingest", "", "the id the input came with (WARC-Record-ID, JSON id, path)"
-    ),
+    Column("source_id", pa.string(), "ingest", "", "the id the input came with (WARC-Record-ID, JSON id, path)"),
     Column("source", pa.string(), "ingest", "", "the configured name of the input this came from"),
     Column("url", pa.string(), "ingest", "", "target URI, null where there is none"),
     Column("crawl_date", pa.date32(), "ingest", "day, UTC", "when it was fetched, null where unknown"),
     Column("title", pa.string(), "ingest", "", "title, null where there is none"),
     Column("text", pa.large_string(), "ingest", "", "main text: valid UTF-8, NFC, no NUL; newlines are \\n"),
-    Column(
-        "origin", pa.string(), "ingest", "", "file (relative to the input) and record position: FILE#OFFSET"
-    ),
+    Column("origin", pa.string(), "ingest", "", "file (relative to the input) and record position: FILE#OFFSET"),
     Column(
         "lang",
         pa.string(),
@@ -55,12 +51,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("lang_score", pa.float32(), "ingest", "0..1", "confidence in lang"),
     Column("format", pa.string(), "ingest", "prose|code|markdown|latex|data", "what kind of text it is"),
     Column("signals", pa.struct([]), "rules", "", "document signals, see kernels.signals"),
-    Column(
-        "quality_score", pa.float32(), "quality", "0..1", "encoder score; null for formats it must not judge"
-    ),
-    Column(
-        "pii_spans", PII_SPANS, "pii", "code points of the text before scrubbing", "what was found and where"
-    ),
+    Column("quality_score", pa.float32(), "quality", "0..1", "encoder score; null for formats it must not judge"),
+    Column("pii_spans", PII_SPANS, "pii", "code points of the text before scrubbing", "what was found and where"),
     Column("cluster_id", pa.string(), "dedup", "", "doc_id of the cluster's survivor; own doc_id when alone"),
     Column(
         "similar_group",

@@ -86,6 +86,7 @@ class StageRun:
     spark: SparkSession
     source: Dataset
     scratch: Path  # visible to executors, removed after the commit
+    output: Path  # the folder that becomes the output; for what belongs beside documents/
     seed: int  # derives from the config's seed and the stage's name
     partitions: int  # Spark partitions for shuffles; must not change any output
     tasks: int | None = None  # most tasks in one pass over the shards; None: one a shard

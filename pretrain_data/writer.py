@@ -232,9 +232,7 @@ class _ParquetFile:
         missing = [f for f in self.schema if f.name not in batch.schema.names]
         extra = [n for n in batch.schema.names if n not in self.schema.names]
         if extra and self.writer is None:
-            merged = pa.unify_schemas(
-                [self.schema, batch.schema.remove_metadata()], promote_options="permissive"
-            )
+            merged = pa.unify_schemas([self.schema, batch.schema.remove_metadata()], promote_options="permissive")
             self.schema = merged
             self.pending = [self._conform(b) for b in self.pending]
             return self._conform(batch)

@@ -23,9 +23,7 @@ MAX_NODES = 200_000  # an alias bomb multiplies nodes; no real config comes near
 
 _YAML = "tag:yaml.org,2002:"
 _CONTAINERS = {f"{_YAML}seq", f"{_YAML}map"}
-_SCALARS = {
-    f"{_YAML}{kind}" for kind in ("null", "bool", "int", "float", "str", "timestamp", "merge", "value")
-}
+_SCALARS = {f"{_YAML}{kind}" for kind in ("null", "bool", "int", "float", "str", "timestamp", "merge", "value")}
 
 _NULL = re.compile(r"^(~|null|Null|NULL|)$")
 _BOOL = re.compile(r"^(true|True|TRUE|false|False|FALSE)$")

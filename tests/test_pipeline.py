@@ -87,9 +87,7 @@ def test_what_is_up_to_date_is_skipped(tmp_path: Path, corpus: Path, spark: Any)
     assert states == ["up to date", "done", "up to date"]
     states = [o.state for o in run(pipeline(tmp_path, spark, "stages.short.min_chars=4"))]
     assert states == ["up to date", "done", "done"]
-    assert [o.state for o in run(pipeline(tmp_path, spark), first="short", last="short", force=True)] == [
-        "done"
-    ]
+    assert [o.state for o in run(pipeline(tmp_path, spark), first="short", last="short", force=True)] == ["done"]
 
 
 def test_a_changed_input_file_is_noticed(tmp_path: Path, corpus: Path, spark: Any) -> None:
@@ -109,9 +107,7 @@ def test_a_cut_off_run_goes_on_where_it_was(tmp_path: Path, corpus: Path, spark:
         run(pipeline(tmp_path, spark, failing), last="short")
     assert not (tmp_path / "w" / "short").exists()
     staged = tmp_path / "w" / ".staging"
-    done = {
-        p.name: p.stat().st_mtime_ns for p in staged.rglob("part-*.parquet") if p.parent.name == "documents"
-    }
+    done = {p.name: p.stat().st_mtime_ns for p in staged.rglob("part-*.parquet") if p.parent.name == "documents"}
     assert 0 < len(done) < 5
     flag.unlink()
     run(pipeline(tmp_path, spark, failing), last="short")
@@ -130,9 +126,7 @@ def test_the_partitioning_leaves_no_trace(tmp_path: Path, corpus: Path, spark: A
 
 
 @pytest.mark.parametrize("fault", ["lose", "reorder", "invent"])
-def test_a_stage_that_loses_documents_is_found_out(
-    tmp_path: Path, corpus: Path, spark: Any, fault: str
-) -> None:
+def test_a_stage_that_loses_documents_is_found_out(tmp_path: Path, corpus: Path, spark: Any, fault: str) -> None:
     with pytest.raises(AccountingError, match="stage short, shard part-0000"):
         run(pipeline(tmp_path, spark, f"stages.short.fault={fault}"))
     assert not (tmp_path / "w" / "short").exists()

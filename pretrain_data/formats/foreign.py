@@ -220,9 +220,7 @@ def _from_lines(unit: Unit, rows: list[dict[str, Any]], kinds: dict[str, pa.Data
     documents = _documents(unit, columns, places)
     rule = pa.array([row.get("rule") for row in rows], pa.string())
     detail = [
-        f"{unit.label}:{row['line']}" + (f": {row['detail']}" if "detail" in row else "")
-        if "rule" in row
-        else None
+        f"{unit.label}:{row['line']}" + (f": {row['detail']}" if "detail" in row else "") if "rule" in row else None
         for row in rows
     ]
     return Processed(documents.batch, rule=rule, detail=pa.array(detail, pa.string()))
@@ -242,6 +240,4 @@ def _column(values: list[Any], name: str, kinds: dict[str, pa.DataType]) -> pa.A
             return pa.array(values, kinds[name])
         except (pa.ArrowException, TypeError, OverflowError) as error:
             raise InputError(f"column {name} changes its type within the file: {error}") from None
-    return pa.array(
-        [v if v is None or isinstance(v, str) else orjson.dumps(v).decode() for v in values], pa.string()
-    )
+    return pa.array([v if v is None or isinstance(v, str) else orjson.dumps(v).decode() for v in values], pa.string())

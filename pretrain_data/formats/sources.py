@@ -127,8 +127,7 @@ def cut(path: Path, label: str, kind: str, shard_bytes: int) -> list[tuple[Unit,
     pieces = -(-size // shard_bytes)
     edges = [size * i // pieces for i in range(pieces + 1)]
     return [
-        (Unit(str(path), kind, low, high if high < size else None, label), high - low)
-        for low, high in pairwise(edges)
+        (Unit(str(path), kind, low, high if high < size else None, label), high - low) for low, high in pairwise(edges)
     ]
 
 

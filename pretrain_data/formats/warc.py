@@ -136,9 +136,7 @@ def _inflate(file: BinaryIO, at: int, limit: int) -> _Member:
     return _Member(b"".join(parts), end, size > limit, error)
 
 
-def _records(
-    stream: BinaryIO, offset: int, limit: int, inside: bool, trouble: str | None = None
-) -> Iterator[Record]:
+def _records(stream: BinaryIO, offset: int, limit: int, inside: bool, trouble: str | None = None) -> Iterator[Record]:
     """The records of a stream. `inside` a gzip member they share its offset; `trouble` has cut it short."""
     iterator = ArchiveIterator(stream, WarcRecordType.any_type, parse_http=False, stream_detect=not inside)
     count, place, error = 0, offset, trouble
@@ -213,9 +211,7 @@ def _http(found: Record, limit: int) -> None:
         if name.strip().lower() == "charset":
             found.charset = value.strip().strip("\"'")
     try:
-        found.body = decode(
-            found.body, http.get("transfer-encoding", ""), http.get("content-encoding", ""), limit
-        )
+        found.body = decode(found.body, http.get("transfer-encoding", ""), http.get("content-encoding", ""), limit)
     except BodyError as error:
         found.error, found.detail, found.body = error.rule, str(error), b""
 

@@ -65,9 +65,7 @@ def decode(body: bytes, label: str = "") -> Decoded:
     labels = _labels(body, label)
     guess = _known(detect_encoding(head))
     names = list(dict.fromkeys([*labels, *([guess] if guess else []), *_CHINESE]))
-    best = max(
-        names, key=lambda name: (_likeness(head, name) + LABEL_BONUS * (name in labels), -names.index(name))
-    )
+    best = max(names, key=lambda name: (_likeness(head, name) + LABEL_BONUS * (name in labels), -names.index(name)))
     return _read(body, best)
 
 

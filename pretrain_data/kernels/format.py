@@ -74,9 +74,7 @@ def detect(text: str, hint: str | None = None) -> str:
     if commands >= 3 and commands >= LATEX_SHARE * len(lines):
         return "latex"
     code = _is_code(lines)
-    if _is_markdown(lines) and not (
-        code and not any(_FENCE.search(line) or _LINK.search(line) for line in lines)
-    ):
+    if _is_markdown(lines) and not (code and not any(_FENCE.search(line) or _LINK.search(line) for line in lines)):
         return "markdown"
     if code:
         return "code"

@@ -38,9 +38,7 @@ class InputConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: str = Field(description="A file, folder or glob.")
-    source: str = Field(
-        default="", description="Goes into the column source. Default: the input's last folder name."
-    )
+    source: str = Field(default="", description="Goes into the column source. Default: the input's last folder name.")
     format: str = Field(default="auto", description="Format of all files, or auto: by each file's name.")
 
 
@@ -154,9 +152,7 @@ class IngestStage(SourceStage[IngestConfig]):
 
     def _web(self, record: Record) -> Row | None:
         """The row of a WARC record; None for records that never are documents."""
-        row = Row(
-            str(record.offset), record.record_id or f"#{record.offset}", record.url or None, _day(record.date)
-        )
+        row = Row(str(record.offset), record.record_id or f"#{record.offset}", record.url or None, _day(record.date))
         if record.error is not None:
             return _drop(row, record.error, detail=record.detail)
         if record.kind == "revisit":
@@ -227,10 +223,7 @@ class IngestStage(SourceStage[IngestConfig]):
         batch = processed.batch
         texts = [clean(t or "", self.config.keep_invisible) for t in batch.column("text").to_pylist()]
         rule = processed.rule.to_pylist() if processed.rule is not None else [None] * len(texts)
-        rule = [
-            r or (None if len(t) >= self.config.min_chars else "empty")
-            for r, t in zip(rule, texts, strict=True)
-        ]
+        rule = [r or (None if len(t) >= self.config.min_chars else "empty") for r, t in zip(rule, texts, strict=True)]
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
         columns["text"] = pa.array(texts, pa.large_string())
         detected = [language.detect(t) for t in texts]

@@ -31,9 +31,7 @@ def read(spec: Path) -> tuple[list[dict[str, Any]], list[tuple[str, str | None]]
 
     def note(processed: Processed) -> None:
         assert processed.rule is not None
-        details = (
-            processed.detail.to_pylist() if processed.detail is not None else [None] * len(processed.rule)
-        )
+        details = processed.detail.to_pylist() if processed.detail is not None else [None] * len(processed.rule)
         gone.extend(zip(processed.rule.to_pylist(), details, strict=True))
 
     source = Dataset.open_input(str(spec), spec.parent)
@@ -46,9 +44,7 @@ def test_rows_become_documents(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"data{suffix}"
     raw = "\n".join(json.dumps(r) for r in ROWS).encode()
     if suffix == ".parquet":
-        pq.write_table(
-            pa.Table.from_pylist([{**r, "id": str(r["id"]) if "id" in r else None} for r in ROWS]), path
-        )
+        pq.write_table(pa.Table.from_pylist([{**r, "id": str(r["id"]) if "id" in r else None} for r in ROWS]), path)
     elif suffix.endswith(".gz"):
         path.write_bytes(gzip.compress(raw))
     elif suffix.endswith(".zst"):
@@ -103,13 +99,9 @@ def test_a_line_without_end_is_dropped(tmp_path: Path, monkeypatch: pytest.Monke
     assert gone == [("line_too_long", "long.jsonl:2")]
 
 
-def test_a_large_parquet_file_is_cut_between_row_groups(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_parquet_file_is_cut_between_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreign, "SHARD_BYTES", 2000)
-    table = pa.table(
-        {"id": [str(i) for i in range(100)], "text": [f"{i} " + "文本" * 40 for i in range(100)]}
-    )
+    table = pa.table({"id": [str(i) for i in range(100)], "text": [f"{i} " + "文本" * 40 for i in range(100)]})
     pq.write_table(table, tmp_path / "big.parquet", row_group_size=10, compression="none")
     source = Dataset.open_input(str(tmp_path), tmp_path)
     assert len(source.shards) > 3

@@ -1,0 +1,1 @@
+"""The steps of the dedup stage: signatures, candidates, verification, survivors."""

@@ -1,0 +1,115 @@
+"""Signatures and shingle sets of all documents, on disk, found by document number.
+
+Documents are numbered densely in the order of shards and rows. Each task writes its own part of a file that was
+laid out beforehand, so that a task that runs twice writes the same bytes to the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pretrain_data.kernels import minhash, similarity
+from pretrain_data.stage import Shard, StageRun
+
+CONTENT = np.dtype([("low", np.uint64), ("high", np.uint64)])
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where the arrays of one run lie. `documents` is their number."""
+
+    folder: Path
+    documents: int
+    permutations: int
+
+    def create(self) -> None:
+        """Lay out the files of known size."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, width in (("signatures", 4 * self.permutations), ("contents", 16)):
+            with (self.folder / name).open("wb") as file:
+                file.truncate(max(1, self.documents * width))
+
+    def signatures(self, mode: str = "r") -> npt.NDArray[np.uint32]:
+        """Documents × permutations."""
+        shape = (self.documents, self.permutations)
+        return np.memmap(self.folder / "signatures", np.uint32, mode, shape=shape)  # type: ignore[call-overload,no-any-return]
+
+    def contents(self, mode: str = "r") -> npt.NDArray[np.void]:
+        """Hashes of the documents' tokens in order."""
+        return np.memmap(self.folder / "contents", CONTENT, mode, shape=(self.documents,))  # type: ignore[call-overload,no-any-return]
+
+    # --- shingle sets of the documents that are in a candidate pair -------------------------------
+
+    def write_sets(
+        self,
+        shard: Shard,
+        numbers: npt.NDArray[np.int64],
+        values: minhash.U64,
+        offsets: npt.NDArray[np.int64],
+    ) -> None:
+        """Keep the sets of one shard: values[offsets[i]:offsets[i + 1]] is that of document numbers[i]."""
+        name = shard.name.replace("/", "--")
+        for part, array in (("numbers", numbers), ("offsets", offsets), ("values", values)):
+            temporary = self.folder / f".{name}.{part}.npy"
+            np.save(temporary, array)
+            temporary.rename(self.folder / f"{name}.{part}.npy")
+
+    def join_sets(self, shards: tuple[Shard, ...]) -> None:
+        """Lay the shards' sets end to end in one file, with start and end for every document."""
+        bounds = np.memmap(self.folder / "bounds", np.int64, "w+", shape=(2, max(1, self.documents)))
+        at = 0
+        with (self.folder / "sets").open("wb") as out:
+            for shard in shards:
+                base = self.folder / shard.name.replace("/", "--")
+                paths = {part: base.with_name(f"{base.name}.{part}.npy") for part in ("numbers", "offsets", "values")}
+                if not paths["numbers"].exists():
+                    continue
+                numbers, offsets = np.load(paths["numbers"]), np.load(paths["offsets"])
+                bounds[0, numbers] = at + offsets[:-1]
+                bounds[1, numbers] = at + offsets[1:]
+                np.load(paths["values"], mmap_mode="r").tofile(out)
+                at += int(offsets[-1])
+                for path in paths.values():
+                    path.unlink()
+            if not at:
+                np.zeros(1, np.uint64).tofile(out)
+        bounds.flush()
+
+    def similarities(
+        self, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], exact: bool
+    ) -> npt.NDArray[np.float32]:
+        """Jaccard similarity of pairs of documents, 1 for pairs of equal content."""
+        if exact:
+            bounds = np.memmap(self.folder / "bounds", np.int64, "r", shape=(2, self.documents))
+            sets = np.memmap(self.folder / "sets", np.uint64, "r")
+            found = similarity.exact(sets, bounds[0], bounds[1], first, second)
+        else:
+            found = similarity.estimated(self.signatures(), first, second)
+        contents = self.contents()
+        return np.where(contents[first] == contents[second], np.float32(1), found)
+
+
+def numbered(run: StageRun) -> tuple[Shard, ...]:
+    """The input's shards with their rows and first document number; foreign files are counted first."""
+    shards = run.source.shards
+    if any(shard.rows is None for shard in shards):
+
+        def count(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
+            rows = sum(batch.num_rows for batch in batches)
+            yield pa.RecordBatch.from_pydict({"shard": [shard.name], "rows": pa.array([rows], pa.int64())})
+
+        schema = pa.schema([("shard", pa.string()), ("rows", pa.int64())])
+        counted = {row["shard"]: row["rows"] for row in run.scan(["text"], count, schema).collect()}
+        shards = tuple(replace(shard, rows=counted[shard.name]) for shard in shards)
+    first = 0
+    out = []
+    for shard in shards:
+        out.append(replace(shard, first_row=first))
+        first += shard.rows or 0
+    return tuple(out)

@@ -1,0 +1,79 @@
+"""Who stays: one survivor for each cluster by a ranking of columns, and what each other member is to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field
+
+I64 = npt.NDArray[np.int64]
+F32 = npt.NDArray[np.float32]
+Similarity = Callable[[I64, I64], F32]
+
+
+class RankBy(BaseModel):
+    """One criterion of the ranking: a column, and which of its values come first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    column: str = Field(description="A column, or `chars` for the length of the text.")
+    order: str | tuple[str, ...] = Field(
+        default="desc", description="asc, desc, or a list of values, best first; nulls come last."
+    )
+
+
+def ranks(table: pa.Table, criteria: tuple[RankBy, ...]) -> I64:
+    """The place of each row among all, 0 first. Criteria whose column is absent are passed over.
+
+    Ties end at `doc_id`, so that the order of arrival never decides.
+    """
+    keys: dict[str, Any] = {}
+    sort: list[tuple[str, str]] = []
+    for i, criterion in enumerate(criteria):
+        if criterion.column not in table.column_names:
+            continue
+        values = table[criterion.column]
+        if isinstance(criterion.order, tuple):
+            places = pc.index_in(values, pa.array(criterion.order, values.type))
+            keys[f"k{i}"] = pc.fill_null(places, len(criterion.order))
+            sort.append((f"k{i}", "ascending"))
+        else:
+            keys[f"k{i}"] = values
+            sort.append((f"k{i}", "descending" if criterion.order == "desc" else "ascending"))
+    keys["doc_id"] = table["doc_id"]
+    sort.append(("doc_id", "ascending"))
+    order = pc.sort_indices(pa.table(keys), sort_keys=sort, null_placement="at_end").to_numpy()
+    out = np.empty(len(order), np.int64)
+    out[order] = np.arange(len(order))
+    return out
+
+
+def choose(cluster: I64, rank: I64, similar: Similarity, keep_within: float, split: bool) -> tuple[I64, F32]:
+    """For each node its survivor (itself, for one that stays) and its similarity to it.
+
+    `cluster[i]` is the component of node i. Members are taken by rank. With `split`, one that is less similar
+    than `keep_within` to every survivor of its cluster so far becomes a survivor too: a chain of near-misses
+    then doesn't lose documents that nothing kept stands for. Else the best ranked is the only survivor.
+    """
+    survivor = np.arange(len(cluster))
+    value = np.ones(len(cluster), np.float32)
+    order = np.lexsort((rank, cluster))
+    starts = np.flatnonzero(np.r_[True, np.diff(cluster[order]) != 0, True])
+    for low, high in pairwise(starts):
+        members = order[low:high]
+        waiting = members
+        while len(waiting):
+            best, rest = waiting[0], waiting[1:]
+            found = similar(np.full(len(rest), best), rest) if len(rest) else np.zeros(0, np.float32)
+            # A member goes to the best ranked survivor that stands for it; the others wait for the next.
+            near = found >= np.float32(keep_within) if split else np.ones(len(rest), np.bool_)
+            survivor[rest[near]] = best
+            value[rest[near]] = found[near]
+            waiting = rest[~near]
+    return survivor, value

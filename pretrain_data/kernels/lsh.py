@@ -1,0 +1,90 @@
+"""Locality-sensitive hashing of signatures: which documents are worth comparing.
+
+A signature is cut into b bands of r values; two documents that agree in any band are a candidate pair, which
+happens with probability 1 - (1 - s^r)^b at similarity s. Source: Leskovec, Rajaraman, Ullman, "Mining of Massive
+Datasets", ch. 3.4.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+
+I64 = npt.NDArray[np.int64]
+
+
+class Bands(NamedTuple):
+    """Number of bands, and signature values in each."""
+
+    number: int
+    rows: int
+
+
+def choose_bands(k: int, threshold: float, miss: float) -> Bands:
+    """The longest bands (fewest false candidates) that miss a pair at `threshold` with probability ≤ `miss`.
+
+    Of all b · r ≤ k. Raises ValueError where even single values miss more: k is too small.
+    """
+    for rows in range(k, 0, -1):
+        count = k // rows
+        # As few bands as the miss probability allows: each costs a row in the shuffle.
+        needed = 1 if threshold >= 1 else int(np.ceil(np.log(miss) / np.log1p(-(threshold**rows))))
+        if needed <= count:
+            return Bands(max(1, needed), rows)
+    raise ValueError(f"{k} permutations can't find pairs at {threshold} with a miss probability of {miss}")
+
+
+def miss_probability(bands: Bands, similarity: float) -> float:
+    """Probability that a pair at `similarity` is no candidate."""
+    return float((1 - similarity**bands.rows) ** bands.number)
+
+
+@nb.njit(cache=True, nogil=True)
+def band_keys(signatures, count, rows):  # type: ignore[no-untyped-def]
+    """64-bit keys of each document's bands (documents × count, int64); the band's number is part of the key."""
+    documents = len(signatures)
+    out = np.empty((documents, count), np.int64)
+    for d in range(documents):
+        for band in range(count):
+            h = np.uint64(band + 1) * np.uint64(0x9E3779B97F4A7C15)
+            for j in range(band * rows, (band + 1) * rows):
+                h = (h ^ np.uint64(signatures[d, j])) * np.uint64(0xBF58476D1CE4E5B9)
+                h ^= h >> np.uint64(29)
+            h *= np.uint64(0x94D049BB133111EB)
+            out[d, band] = np.int64(h ^ (h >> np.uint64(32)))
+    return out
+
+
+@nb.njit(cache=True, nogil=True)
+def bucket_pairs(keys, documents, anchors, window):  # type: ignore[no-untyped-def]
+    """Candidate pairs of buckets, from rows sorted by (key, document).
+
+    In a bucket every document is paired with the first `anchors` and the `window` before it: all pairs in a
+    bucket of up to anchors + window + 1, and a bounded number a document in a larger one. Returns (first,
+    second, capped) with first < second, and capped the number of pairs left out.
+    """
+    size = 0
+    for fill in range(2):
+        if fill:
+            first, second = np.empty(size, np.int64), np.empty(size, np.int64)
+        at = start = capped = 0
+        for i in range(len(keys)):
+            if i and keys[i] != keys[i - 1]:
+                start = i
+            place = i - start
+            low = max(start, i - window)
+            head = min(start + anchors, low)
+            for j in range(start, head):
+                if fill:
+                    first[at], second[at] = documents[j], documents[i]
+                at += 1
+            for j in range(low, i):
+                if fill:
+                    first[at], second[at] = documents[j], documents[i]
+                at += 1
+            capped += place - (head - start) - (i - low)
+        size = at
+    return first, second, capped

@@ -1,0 +1,281 @@
+"""MinHash signatures straight from Arrow's UTF-8 buffers.
+
+A text is folded (`kernels.normalize`), cut into tokens (a Chinese character, or a run of letters and digits; in
+`characters` mode every letter and digit is a token), and the set of its shingles (n tokens in a row) is hashed to
+64 bits. Permutation j maps a shingle hash with halves (low, high) to  a_j · low + (high xor b_j)  mod 2^32, with
+random odd a_j; the signature holds the smallest value of each. A text with fewer than n tokens is one shingle,
+all of it. Sources: Broder 1997 ("On the resemblance and containment of documents"); Dietzfelbinger et al. 1997
+(multiply-shift hashing).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pretrain_data.kernels.normalize import LIMIT, RUN, SEPARATOR, SINGLE, Tables, tables
+
+SEED = 20260101
+VERSION = 1
+EMPTY = np.uint32(0xFFFFFFFF)  # signature values of a text without tokens
+BASE = np.uint64(0x9E3779B97F4A7C15)
+
+U64 = npt.NDArray[np.uint64]
+U32 = npt.NDArray[np.uint32]
+Flags = npt.NDArray[np.bool_]
+
+
+class Utf8(NamedTuple):
+    """The buffers of an Arrow string array: bytes and offsets (n + 1); null is an empty text."""
+
+    data: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+
+
+class Permutations(NamedTuple):
+    """Odd multipliers and masks of the k permutations, uint32 each."""
+
+    a: U32
+    b: U32
+
+
+def buffers(text: pa.Array) -> Utf8:
+    """Views of a string or large_string array's buffers, whatever slice of a larger one it is."""
+    if isinstance(text, pa.ChunkedArray):
+        text = text.combine_chunks()
+    if text.null_count:
+        text = text.fill_null("")
+    wide = pa.types.is_large_string(text.type)
+    _, raw_offsets, raw_data = text.buffers()
+    offsets = np.frombuffer(raw_offsets, np.int64 if wide else np.int32)[text.offset : text.offset + len(text) + 1]
+    data = np.frombuffer(raw_data, np.uint8) if raw_data is not None else np.zeros(0, np.uint8)
+    return Utf8(data, offsets.astype(np.int64))
+
+
+@cache
+def permutations(count: int, seed: int = SEED) -> Permutations:
+    """The first `count` permutations of a seed; more permutations only append."""
+    draw = np.random.Generator(np.random.PCG64(seed)).integers(0, 2**32, (count, 2), dtype=np.uint32)
+    return Permutations(draw[:, 0] | np.uint32(1), draw[:, 1].copy())
+
+
+def signatures(
+    text: pa.Array, characters: Flags, k: int, n: int, seed: int = SEED
+) -> tuple[U32, npt.NDArray[np.int32]]:
+    """Signatures (documents × k, uint32) and the number of shingles (with repeats) of each document.
+
+    `characters` (documents, bool) says for which documents every letter is a token.
+    """
+    utf8, perms = buffers(text), permutations(k, seed)
+    count = len(utf8.offsets) - 1
+    out = np.empty((count, k), np.uint32)
+    shingles = np.empty(count, np.int32)
+    _signatures(utf8.data, utf8.offsets, characters, n, perms.a, perms.b, tables(), out, shingles)
+    return out, shingles
+
+
+def shingle_sets(text: pa.Array, characters: Flags, n: int) -> tuple[U64, npt.NDArray[np.int64]]:
+    """The sorted distinct shingle hashes of each document, end to end, with offsets (documents + 1)."""
+    utf8 = buffers(text)
+    parts, offsets = [], np.zeros(len(utf8.offsets), np.int64)
+    for i in range(len(utf8.offsets) - 1):
+        hashes = np.unique(_shingles(utf8.data, utf8.offsets[i], utf8.offsets[i + 1], characters[i], n, tables()))
+        parts.append(hashes)
+        offsets[i + 1] = offsets[i] + len(hashes)
+    return np.concatenate(parts) if parts else np.zeros(0, np.uint64), offsets
+
+
+def contents(text: pa.Array, characters: Flags) -> U64:
+    """128-bit hashes of each text's tokens in order (documents × 2): equal for texts that fold to the same.
+
+    A text without tokens is hashed by its bytes, so that two of them are equal only if they are.
+    """
+    utf8 = buffers(text)
+    out = np.empty((len(utf8.offsets) - 1, 2), np.uint64)
+    _contents(utf8.data, utf8.offsets, characters, tables(), out)
+    return out
+
+
+@nb.njit(cache=True, nogil=True)
+def _contents(data, offsets, characters, fold, out):  # type: ignore[no-untyped-def]
+    for d in range(len(offsets) - 1):
+        start, end = offsets[d], offsets[d + 1]
+        tokens = np.empty(2 * (end - start) + 32, np.uint64)
+        count = _tokens(data, start, end, characters[d], fold, tokens)
+        one, other = np.uint64(1), np.uint64(2)
+        for i in range(count):
+            one = (one ^ tokens[i]) * BASE
+            other = _mix(other + tokens[i])
+        if count == 0:
+            for i in range(start, end):
+                one = (one ^ np.uint64(data[i])) * BASE
+                other = _mix(other + np.uint64(data[i]) + np.uint64(0xFFFF0000))
+        out[d, 0], out[d, 1] = _mix(one), other
+
+
+@nb.njit(cache=True, inline="always")
+def _mix(h: np.uint64) -> np.uint64:
+    """The finaliser of splitmix64 (Steele et al. 2014)."""
+    h ^= h >> np.uint64(30)
+    h *= np.uint64(0xBF58476D1CE4E5B9)
+    h ^= h >> np.uint64(27)
+    h *= np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> np.uint64(31))
+
+
+@nb.njit(cache=True, nogil=True)
+def _tokens(data, start, end, single_letters, fold, out):  # type: ignore[no-untyped-def]
+    """Hashes of a text's tokens into `out`; returns their number, at most one a byte."""
+    count = 0
+    run = np.uint64(0)
+    i = start
+    while i < end:
+        lead = data[i]
+        if lead < 0x80:  # ASCII folds to one code point and is most of English
+            i += 1
+            if fold.kind[lead] == SEPARATOR:
+                if run != 0:
+                    out[count] = _mix(run)
+                    count += 1
+                    run = np.uint64(0)
+                continue
+            code = np.int64(fold.folded[lead])
+            if single_letters:
+                out[count] = _mix(np.uint64(code) * BASE)
+                count += 1
+            else:
+                run = (run ^ np.uint64(code)) * BASE + np.uint64(1)
+            continue
+        if lead < 0xE0:
+            code = (np.int64(lead & 0x1F) << 6) | (data[i + 1] & 0x3F)
+            i += 2
+        elif lead < 0xF0:
+            code = (np.int64(lead & 0x0F) << 12) | (np.int64(data[i + 1] & 0x3F) << 6) | (data[i + 2] & 0x3F)
+            i += 3
+        else:
+            code = (
+                (np.int64(lead & 0x07) << 18)
+                | (np.int64(data[i + 1] & 0x3F) << 12)
+                | (np.int64(data[i + 2] & 0x3F) << 6)
+                | (data[i + 3] & 0x3F)
+            )
+            i += 4
+        if code >= LIMIT:
+            first, last, single = np.int64(code), np.int64(-1), True
+        else:
+            first, last, single = np.int64(fold.folded[code]), np.int64(-1), False
+        at = np.int64(0)
+        if first < 0:
+            at = np.int64(fold.start[-first - 1])
+            last = np.int64(fold.start[-first])
+            if at == last:
+                continue
+            first = np.int64(fold.spelt[at])
+        while True:
+            kind = SINGLE if single else (fold.kind[first] if first < LIMIT else SINGLE)
+            if kind == RUN and not single_letters:
+                run = (run ^ np.uint64(first)) * BASE + np.uint64(1)
+            else:
+                if run != 0:
+                    out[count] = _mix(run)
+                    count += 1
+                    run = np.uint64(0)
+                if kind != SEPARATOR:
+                    out[count] = _mix(np.uint64(first) * BASE)
+                    count += 1
+            at += 1
+            if at >= last:
+                break
+            first = np.int64(fold.spelt[at])
+    if run != 0:
+        out[count] = _mix(run)
+        count += 1
+    return count
+
+
+@nb.njit(cache=True, nogil=True)
+def _combine(tokens, count, n, out):  # type: ignore[no-untyped-def]
+    """Shingle hashes of token hashes into `out`; returns their number."""
+    if count == 0:
+        return 0
+    width = min(n, count)
+    total = count - width + 1
+    for i in range(total):
+        h = np.uint64(0)
+        for j in range(width):
+            h = h * BASE + tokens[i + j]
+        out[i] = _mix(h)
+    return total
+
+
+@nb.njit(cache=True, nogil=True)
+def _shingles(data, start, end, single_letters, n, fold: Tables):  # type: ignore[no-untyped-def]
+    # A folded code point can be spelt out, at most to 18; a byte is room enough for all but those.
+    tokens = np.empty(2 * (end - start) + 32, np.uint64)
+    count = _tokens(data, start, end, single_letters, fold, tokens)
+    hashes = np.empty(max(count, 1), np.uint64)
+    return hashes[: _combine(tokens, count, n, hashes)]
+
+
+@nb.njit(cache=True, nogil=True)
+def _signatures(data, offsets, characters, n, a, b, fold, out, shingles):  # type: ignore[no-untyped-def]
+    longest = np.int64(0)
+    for d in range(len(offsets) - 1):
+        longest = max(longest, offsets[d + 1] - offsets[d])
+    tokens = np.empty(2 * longest + 32, np.uint64)
+    hashes = np.empty(2 * longest + 32, np.uint64)
+    k = len(a)
+    for d in range(len(offsets) - 1):
+        length = _tokens(data, offsets[d], offsets[d + 1], characters[d], fold, tokens)
+        count = _combine(tokens, length, n, hashes)
+        shingles[d] = count
+        row = out[d]
+        for j in range(k):
+            row[j] = EMPTY
+        # Four shingles at a time: a quarter of the loads and stores of the row.
+        four = count - count % 4
+        for i in range(0, four, 4):
+            l0, h0 = np.uint32(hashes[i]), np.uint32(hashes[i] >> np.uint64(32))
+            l1, h1 = np.uint32(hashes[i + 1]), np.uint32(hashes[i + 1] >> np.uint64(32))
+            l2, h2 = np.uint32(hashes[i + 2]), np.uint32(hashes[i + 2] >> np.uint64(32))
+            l3, h3 = np.uint32(hashes[i + 3]), np.uint32(hashes[i + 3] >> np.uint64(32))
+            for j in range(k):
+                v0 = np.uint32(a[j] * l0 + (h0 ^ b[j]))
+                v1 = np.uint32(a[j] * l1 + (h1 ^ b[j]))
+                v2 = np.uint32(a[j] * l2 + (h2 ^ b[j]))
+                v3 = np.uint32(a[j] * l3 + (h3 ^ b[j]))
+                row[j] = min(row[j], min(min(v0, v1), min(v2, v3)))
+        for i in range(four, count):
+            low, high = np.uint32(hashes[i]), np.uint32(hashes[i] >> np.uint64(32))
+            for j in range(k):
+                row[j] = min(row[j], np.uint32(a[j] * low + (high ^ b[j])))
+
+
+@nb.njit(cache=True, nogil=True)
+def estimate(one, other):  # type: ignore[no-untyped-def]
+    """Estimated Jaccard similarity of two signatures: the share of equal values."""
+    equal = 0
+    for j in range(len(one)):
+        equal += one[j] == other[j]
+    return equal / len(one)
+
+
+@nb.njit(cache=True, nogil=True)
+def overlap(one, other):  # type: ignore[no-untyped-def]
+    """Number of values that two sorted arrays of distinct values share."""
+    i = j = shared = 0
+    while i < len(one) and j < len(other):
+        if one[i] == other[j]:
+            shared += 1
+            i += 1
+            j += 1
+        elif one[i] < other[j]:
+            i += 1
+        else:
+            j += 1
+    return shared

@@ -1,0 +1,67 @@
+"""Tables that fold a text to what matters for near-duplicates: one look-up a code point, no strings.
+
+Folding is NFKC, then lower case, per code point (full-width to half-width, ligatures and units spelt out); then
+each code point is a separator, a token of its own (Chinese, kana, Hangul), or part of a run of letters and
+digits that is one token. Combining marks are folded away. Source: Unicode TR15 (NFKC), TR24 (scripts).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+SEPARATOR, SINGLE, RUN = 0, 1, 2
+LIMIT = 0x30000  # code points above are single tokens of themselves (rare Chinese) or separators
+VERSION = 1  # of the folding; goes into manifests, since signatures of two versions don't compare
+
+
+class Tables(NamedTuple):
+    """`folded[c]` is the folded code point, or -(i + 1) where it folds to several: `spelt[start[i]:start[i+1]]`."""
+
+    folded: npt.NDArray[np.int32]
+    kind: npt.NDArray[np.uint8]
+    start: npt.NDArray[np.int32]
+    spelt: npt.NDArray[np.int32]
+
+
+@cache
+def tables() -> Tables:
+    """The folding tables, made once a process (0.2 s)."""
+    folded = np.arange(LIMIT, dtype=np.int32)
+    kind = np.zeros(LIMIT, dtype=np.uint8)
+    starts, spelt = [0], list[int]()
+    for code in range(LIMIT):
+        if 0xD800 <= code <= 0xDFFF:
+            continue
+        character = chr(code)
+        kind[code] = _kind(character)
+        if code < 0x80:
+            folded[code] = ord(character.lower())
+            continue
+        if 0x3400 <= code <= 0x9FFF or 0xAC00 <= code <= 0xD7A3:
+            continue  # most of the table, and none of it folds
+        form = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", character).lower())
+        form = "".join(c for c in form if not unicodedata.combining(c))
+        if len(form) == 1:
+            folded[code] = ord(form)
+        elif form != character:
+            spelt.extend(map(ord, form))
+            starts.append(len(spelt))
+            folded[code] = -(len(starts) - 1)
+    return Tables(folded, kind, np.array(starts, np.int32), np.array(spelt or [0], np.int32))
+
+
+def _kind(character: str) -> int:
+    category = unicodedata.category(character)
+    if category[0] not in "LNM":
+        return SEPARATOR
+    code = ord(character)
+    if category == "Lo" and (
+        0x2E80 <= code <= 0x9FFF or 0xAC00 <= code <= 0xD7A3 or 0xF900 <= code <= 0xFAFF or code >= 0x20000
+    ):
+        return SINGLE
+    return RUN

@@ -1,0 +1,380 @@
+"""dedup: exact and near-duplicates, verified, with a survivor that can be explained.
+
+The whole is seen in `prepare`: one pass writes a signature and a content hash for each document and sends its
+band keys through one shuffle; documents that meet in a bucket are compared (by signature, or exactly by their
+shingle sets after a second pass over those documents alone); the edges that pass make a similarity forest on
+the driver. `process` then joins small per-shard decisions by row number: no text is ever shuffled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import Field, model_validator
+
+from pretrain_data.dedup.store import CONTENT, Store, numbered
+from pretrain_data.dedup.survivors import RankBy, choose, ranks
+from pretrain_data.errors import PretrainDataError
+from pretrain_data.graph.forest import Forest
+from pretrain_data.kernels import lsh, minhash, normalize
+from pretrain_data.stage import Processed, Shard, Stage, StageConfig, StageRun
+
+#: Edges the driver holds at most (28 bytes each while the forest is made).
+MAX_EDGES = 40_000_000
+
+
+class DedupConfig(StageConfig):
+    """What counts as a duplicate, and which copy stays."""
+
+    threshold: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.8, description="Jaccard similarity of shingle sets from which two documents are duplicates."
+    )
+    verify: Literal["signature", "exact"] = Field(
+        default="signature",
+        description="How candidates are compared: by their signatures, or by their shingle sets.",
+    )
+    spacing_threshold: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="Similarity from which documents share a similar_group. Default: threshold."
+    )
+    shingle: Annotated[int, Field(ge=1, le=64)] = Field(default=5, description="Tokens in a shingle.")
+    tokens: Literal["by_language", "unified"] = Field(
+        default="by_language",
+        description="unified: a Chinese character or a run of letters; by_language: single letters in languages of "
+        "character_languages too.",
+    )
+    character_languages: tuple[str, ...] = Field(
+        default=("zh", "ja"), description="Languages compared by characters rather than by words."
+    )
+    permutations: Annotated[int, Field(ge=16, le=512)] = Field(default=128, description="Length of a signature.")
+    miss_probability: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.005, description="Probability that a pair at the lowest threshold is not even compared."
+    )
+    anchors: Annotated[int, Field(ge=1)] = Field(
+        default=8, description="In a bucket each document is compared with this many first ones"
+    )
+    window: Annotated[int, Field(ge=1)] = Field(default=24, description="and with this many before it.")
+    chain: Literal["split", "keep"] = Field(
+        default="split",
+        description="split: a member too unlike its survivor stays too; keep: a cluster has one survivor.",
+    )
+    margin: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0, description="A member may be this much under the threshold to its survivor."
+    )
+    survivor: tuple[RankBy, ...] = Field(
+        default=(
+            RankBy(column="quality_score", order="desc"),
+            RankBy(column="chars", order="desc"),
+            RankBy(column="crawl_date", order="asc"),
+        ),
+        description="Who stays in a cluster: criteria in order; the last tie is broken by doc_id.",
+    )
+
+    @model_validator(mode="after")
+    def _spacing_is_looser(self) -> DedupConfig:
+        if self.spacing_threshold is not None and self.spacing_threshold > self.threshold:
+            raise ValueError("spacing_threshold must not be above threshold")
+        return self
+
+    @property
+    def lowest(self) -> float:
+        """The lowest similarity that pairs are looked for at."""
+        return self.spacing_threshold if self.spacing_threshold is not None else self.threshold
+
+
+class DedupStage(Stage[DedupConfig]):
+    """Drops exact and near-duplicates; groups what stays similar."""
+
+    name: ClassVar[str] = "dedup"
+    config_class = DedupConfig
+    needs = ("doc_id", "text")
+    adds = ("cluster_id", "similar_group")
+
+    def __init__(self, config: DedupConfig) -> None:
+        super().__init__(config)
+        self.decisions: Path | None = None
+
+    # --- the whole dataset ----------------------------------------------------------------------
+
+    def prepare(self, run: StageRun) -> None:
+        config = self.config
+        shards = numbered(run)
+        documents = sum(shard.rows or 0 for shard in shards)
+        bands = lsh.choose_bands(config.permutations, config.lowest, config.miss_probability)
+        store = Store(run.scratch / "store", documents, config.permutations)
+        store.create()
+        candidates = self._candidates(run, shards, store, bands)
+        exact = config.verify == "exact"
+        if exact:
+            self._write_sets(run, shards, store, candidates)
+        forest, edges = self._forest(run, store, candidates, exact)
+        (run.output / "graph").mkdir(parents=True, exist_ok=True)
+        self._decide(run, shards, store, forest, exact)
+        run.metrics |= {
+            "bands": bands.number,
+            "band_rows": bands.rows,
+            "miss_probability": lsh.miss_probability(bands, config.lowest),
+            "edges": edges,
+            "seed": minhash.SEED,
+            "signature_version": minhash.VERSION,
+            "normalization_version": normalize.VERSION,
+        }
+
+    def _characters(self, batch: pa.RecordBatch) -> Any:
+        """For which documents every letter is a token."""
+        if self.config.tokens == "unified" or "lang" not in batch.schema.names:
+            return np.zeros(batch.num_rows, np.bool_)
+        found = pc.is_in(batch.column("lang"), pa.array(self.config.character_languages))
+        return found.to_numpy(zero_copy_only=False).astype(np.bool_)
+
+    def _candidates(self, run: StageRun, shards: tuple[Shard, ...], store: Store, bands: lsh.Bands) -> Path:
+        """Write signatures and contents to the store, and the distinct candidate pairs to Parquet."""
+        first_rows = {shard.name: shard.first_row or 0 for shard in shards}
+        criteria = [c.column for c in self.config.survivor]
+        k, n, meta = self.config.permutations, self.config.shingle, run.scratch / "meta"
+        meta.mkdir(exist_ok=True)
+
+        def sign(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
+            at = first_rows[shard.name]
+            signatures, contents = store.signatures("r+"), store.contents("r+")
+            kept = []
+            for batch in batches:
+                text, flags = batch.column("text"), self._characters(batch)
+                made, shingles = minhash.signatures(text, flags, k, n)
+                hashes = minhash.contents(text, flags)
+                rows = slice(at, at + batch.num_rows)
+                signatures[rows] = made
+                contents[rows] = np.ascontiguousarray(hashes).view(CONTENT).reshape(-1)
+                kept.append(_without_text(batch))
+                numbers = np.arange(at, at + batch.num_rows)
+                at += batch.num_rows
+                # A text without tokens has no signature; it can only equal another by its content.
+                whole = numbers[shingles == 0]
+                keys = lsh.band_keys(made[shingles > 0], bands.number, bands.rows)
+                yield _keyed(np.repeat(numbers[shingles > 0], bands.number), keys.reshape(-1))
+                yield _keyed(whole, hashes[shingles == 0, 0].view(np.int64))
+            signatures.flush()  # type: ignore[attr-defined]
+            contents.flush()  # type: ignore[attr-defined]
+            if kept:
+                pq.write_table(pa.Table.from_batches(kept), meta / f"{shard.name.replace('/', '--')}.parquet")
+
+        columns = ["doc_id", "source_id", "text", "lang", *criteria]
+        keyed = run.scan(list(dict.fromkeys(columns)), sign, _KEYED)
+        pairs = _pairs_in_buckets(
+            keyed.repartition(run.partitions, "key").sortWithinPartitions("key", "document"), self.config
+        )
+        path = run.scratch / "candidates"
+        pairs.dropDuplicates(["first", "second"]).write.mode("overwrite").parquet(str(path))
+        return path
+
+    def _write_sets(self, run: StageRun, shards: tuple[Shard, ...], store: Store, candidates: Path) -> None:
+        """Second pass: the shingle sets of the documents that are in a candidate pair, and of no others."""
+        wanted = np.zeros(store.documents + 1, np.bool_)
+        for batch in _pairs(candidates):
+            wanted[batch.column("first").to_numpy()] = True
+            wanted[batch.column("second").to_numpy()] = True
+        flags = store.folder / "wanted.npy"
+        np.save(flags, wanted)
+        first_rows = {shard.name: shard.first_row or 0 for shard in shards}
+        n = self.config.shingle
+
+        def write(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
+            marked = np.load(flags, mmap_mode="r")
+            at, numbers, values, sizes = first_rows[shard.name], [], [], [np.zeros(1, np.int64)]
+            for batch in batches:
+                mask = np.array(marked[at : at + batch.num_rows])
+                numbers.append(np.flatnonzero(mask) + at)
+                part = batch.filter(pa.array(mask))
+                found, offsets = minhash.shingle_sets(part.column("text"), self._characters(part), n)
+                values.append(found)
+                sizes.append(np.diff(offsets))
+                at += batch.num_rows
+            if numbers:
+                store.write_sets(
+                    shard, np.concatenate(numbers), np.concatenate(values), np.cumsum(np.concatenate(sizes))
+                )
+            yield pa.RecordBatch.from_pydict({"shard": [shard.name]})
+
+        run.scan(["text", "lang"], write, pa.schema([("shard", pa.string())])).count()
+        store.join_sets(shards)
+
+    def _forest(self, run: StageRun, store: Store, candidates: Path, exact: bool) -> tuple[Forest, int]:
+        """Compare the candidates; the edges that pass become the forest."""
+        lowest = np.float32(self.config.lowest)
+
+        def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                first, second = batch.column("first").to_numpy(), batch.column("second").to_numpy()
+                found = store.similarities(first, second, exact)
+                keep = found >= lowest
+                yield pa.RecordBatch.from_pydict(
+                    {"first": first[keep], "second": second[keep], "similarity": found[keep]}
+                )
+
+        path = run.scratch / "edges"
+        pairs = run.spark.read.parquet(str(candidates)).select("first", "second")
+        pairs.mapInArrow(compare, "first long, second long, similarity float").write.mode("overwrite").parquet(
+            str(path)
+        )
+        files = sorted(path.glob("*.parquet"))
+        edges = sum(pq.ParquetFile(file).metadata.num_rows for file in files)
+        if edges > MAX_EDGES:
+            raise PretrainDataError(
+                f"{edges:,} edges at {self.config.lowest} are more than the driver holds ({MAX_EDGES:,}); "
+                "raise spacing_threshold or threshold"
+            )
+        table = pa.concat_tables([pq.read_table(file) for file in files]) if files else _EDGES.empty_table()
+        first, second = table["first"].to_numpy(), table["second"].to_numpy()
+        return Forest.of(first, second, table["similarity"].to_numpy()), edges
+
+    def _decide(self, run: StageRun, shards: tuple[Shard, ...], store: Store, forest: Forest, exact: bool) -> None:
+        """Survivors and groups of all documents that have a similar one; one small file a shard."""
+        config = self.config
+        nodes = forest.nodes
+        table = _members(run.scratch / "meta", shards, nodes)
+        cluster = forest.clusters(config.threshold)
+
+        def similar(first: Any, second: Any) -> Any:
+            return store.similarities(nodes[first], nodes[second], exact)
+
+        rank = ranks(table, config.survivor) if len(nodes) else np.zeros(0, np.int64)
+        survivor, value = choose(cluster, rank, similar, config.threshold - config.margin, config.chain == "split")
+        contents = store.contents()
+        same = contents[nodes] == contents[nodes[survivor]]
+        ids, sources = table["doc_id"].combine_chunks(), table["source_id"].combine_chunks()
+        group = forest.clusters(config.lowest)
+        decided = pa.table(
+            {
+                "number": nodes,
+                "gone": survivor != np.arange(len(nodes)),
+                "exact": same,
+                "similarity": value,
+                "kept_doc_id": ids.take(pa.array(survivor)),
+                "kept_id": sources.take(pa.array(survivor)),
+                "similar_group": ids.take(pa.array(group)),
+            }
+        )
+        self.decisions = run.scratch / "decisions"
+        self.decisions.mkdir(exist_ok=True)
+        edges = np.searchsorted(nodes, [s.first_row or 0 for s in shards] + [store.documents])
+        for shard, low, high in zip(shards, edges[:-1], edges[1:], strict=True):
+            part = decided.slice(low, high - low)
+            rows = pc.subtract(part["number"], shard.first_row or 0)
+            pq.write_table(part.set_column(0, "row", rows), self.decisions / f"{shard.name.replace('/', '--')}.parquet")
+        gone = decided["gone"].to_numpy(zero_copy_only=False)
+        sizes = np.bincount(cluster, minlength=1) if len(cluster) else np.zeros(1, np.int64)
+        run.metrics |= {
+            "clusters": int((sizes > 1).sum()),
+            "largest_cluster": int(sizes.max()),
+            "split_survivors": int((~gone).sum() - len(np.unique(cluster))) if len(cluster) else 0,
+        }
+        kept = pa.table(
+            {
+                "first": ids.take(pa.array(forest.first)),
+                "second": ids.take(pa.array(forest.second)),
+                "similarity": forest.similarity,
+            }
+        )
+        pq.write_table(kept, run.output / "graph" / "forest.parquet", compression="zstd")
+        versions = {"permutations": config.permutations, "shingle": config.shingle, "lowest": config.lowest}
+        (run.output / "graph" / "forest.json").write_text(json.dumps(versions, indent=1))
+
+    # --- shard by shard -------------------------------------------------------------------------
+
+    def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
+        assert self.decisions is not None, "prepare runs first"
+        decided = pq.read_table(self.decisions / f"{shard.name.replace('/', '--')}.parquet")
+        rows = decided["row"].to_numpy()
+        at = 0
+        for batch in batches:
+            low, high = np.searchsorted(rows, [at, at + batch.num_rows])
+            part = decided.slice(low, high - low)
+            place = np.full(batch.num_rows, -1, np.int64)
+            place[rows[low:high] - at] = np.arange(high - low)
+            at += batch.num_rows
+            yield self._processed(batch, part, pa.array(place, mask=place < 0))
+
+    def _processed(self, batch: pa.RecordBatch, part: pa.Table, place: pa.Array) -> Processed:
+        def column(name: str) -> pa.Array:
+            return part[name].combine_chunks().take(place)
+
+        ids = batch.column("doc_id")
+        gone = pc.fill_null(column("gone"), False)
+        label = pc.if_else(pc.fill_null(column("exact"), False), "exact_duplicate", "near_duplicate")
+        rule = pc.if_else(gone, label, pa.scalar(None, pa.string()))
+        out = batch
+        for name, values in (
+            ("cluster_id", column("kept_doc_id")),
+            ("similar_group", column("similar_group")),
+        ):
+            values = pc.coalesce(values, ids)
+            known = out.schema.get_field_index(name)
+            out = out.set_column(known, name, values) if known >= 0 else out.append_column(name, values)
+        return Processed(
+            out,
+            rule=rule,
+            value=column("similarity").cast(pa.float64()),
+            threshold=pa.array([self.config.threshold] * batch.num_rows, pa.float64()),
+            kept_id=column("kept_id"),
+            kept_doc_id=column("kept_doc_id"),
+        )
+
+
+_KEYED = pa.schema([("key", pa.int64()), ("document", pa.int64())])
+_EDGES = pa.schema([("first", pa.int64()), ("second", pa.int64()), ("similarity", pa.float32())])
+
+
+def _keyed(documents: Any, keys: Any) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array(keys), pa.array(documents)], schema=_KEYED)
+
+
+def _without_text(batch: pa.RecordBatch) -> pa.RecordBatch:
+    chars = pc.utf8_length(batch.column("text"))
+    return batch.drop_columns(["text"]).append_column("chars", chars.cast(pa.int64()))
+
+
+def _pairs_in_buckets(keyed: Any, config: DedupConfig) -> Any:
+    """Candidate pairs of rows that are sorted by key within each partition."""
+
+    def pair(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        rest_keys, rest = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        for batch in batches:
+            keys = np.concatenate([rest_keys, batch.column("key").to_numpy()])
+            documents = np.concatenate([rest, batch.column("document").to_numpy()])
+            # The last bucket may go on in the next batch: it waits.
+            whole = int(np.searchsorted(keys, keys[-1])) if len(keys) else 0
+            yield _paired(keys[:whole], documents[:whole], config)
+            rest_keys, rest = keys[whole:], documents[whole:]
+        yield _paired(rest_keys, rest, config)
+
+    return keyed.mapInArrow(pair, "first long, second long")
+
+
+def _paired(keys: Any, documents: Any, config: DedupConfig) -> pa.RecordBatch:
+    first, second, _ = lsh.bucket_pairs(keys, documents, config.anchors, config.window)
+    return pa.RecordBatch.from_pydict({"first": first, "second": second})
+
+
+def _pairs(path: Path) -> Iterator[pa.RecordBatch]:
+    for file in sorted(path.glob("*.parquet")):
+        with pq.ParquetFile(file) as parquet:
+            yield from parquet.iter_batches(batch_size=1 << 20)
+
+
+def _members(meta: Path, shards: tuple[Shard, ...], nodes: Any) -> pa.Table:
+    """Ids and ranking columns of the documents `nodes`, in their order."""
+    parts = []
+    edges = np.searchsorted(nodes, [s.first_row or 0 for s in shards] + [np.iinfo(np.int64).max])
+    for shard, low, high in zip(shards, edges[:-1], edges[1:], strict=True):
+        path = meta / f"{shard.name.replace('/', '--')}.parquet"
+        if high > low:
+            parts.append(pq.read_table(path).take(pa.array(nodes[low:high] - (shard.first_row or 0))))
+    if parts:
+        return pa.concat_tables(parts, promote_options="permissive")
+    return pa.table({"doc_id": pa.array([], pa.string()), "source_id": pa.array([], pa.string())})
