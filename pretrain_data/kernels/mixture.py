@@ -157,3 +157,29 @@ class Cut:
             self.reached = before + int(tokens[at]) if with_bin else before
             return
         self.low, self.bits, self.below = start, self.shift, before
+
+
+def trim(gap: float, below: np.ndarray, above: np.ndarray, tolerance: float) -> tuple[list[int], list[int]]:
+    """Which documents next to a cut to leave out and to take in, so that `gap` tokens are added.
+
+    `below` and `above` are the tokens of documents on either side. Returns indices into them, at
+    most two each: the fewest that come within `tolerance`, else those that come closest.
+    """
+    out_sums, out_sets = _small_sets(below)
+    in_sums, in_sets = _small_sets(above)
+    error = np.abs(in_sums[:, None] - out_sums[None, :] - gap)
+    changes = (
+        np.array([len(s) for s in in_sets])[:, None] + np.array([len(s) for s in out_sets])[None, :]
+    ).astype(float)
+    near = error <= tolerance
+    best = int(np.argmin(np.where(near, changes + error / (tolerance + 1), np.inf) if near.any() else error))
+    i, j = divmod(best, len(out_sets))
+    return list(out_sets[j]), list(in_sets[i])
+
+
+def _small_sets(tokens: np.ndarray) -> tuple[np.ndarray, list[tuple[int, ...]]]:
+    """Sums and members of all sets of at most two."""
+    n = len(tokens)
+    sets: list[tuple[int, ...]] = [(), *((i,) for i in range(n))]
+    sets.extend((i, j) for i in range(n) for j in range(i + 1, n))
+    return np.array([sum(int(tokens[i]) for i in s) for s in sets], float), sets

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from pretrain_data.errors import InputError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)\s*([KMBT]?)", re.IGNORECASE)
@@ -64,15 +66,21 @@ class Part(_Model):
 
     @model_validator(mode="after")
     def _distinct(self) -> Part:
-        _distinct_names(self.mix)
+        distinct_names(self.mix)
         return self
 
 
-def _distinct_names(parts: Sequence[Part]) -> None:
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+def distinct_names(parts: Sequence[_Named]) -> None:
+    """Raise ValueError where two have the same name."""
     names = [part.name for part in parts]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"two parts are named {name!r}")
+            raise ValueError(f"two are named {name!r}")
 
 
 class Leaf(_Model):
@@ -86,6 +94,8 @@ class Leaf(_Model):
         """Boolean mask over the rows."""
         mask = np.ones(batch.num_rows, bool)
         for column, condition in self.conditions:
+            if column not in batch.schema.names:
+                raise InputError(f"the mixture's part {self.path} looks at {column}, which the input lacks")
             values = batch.column(column)
             if isinstance(condition, Range):
                 if condition.min is not None:

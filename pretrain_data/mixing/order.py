@@ -35,7 +35,13 @@ def choose(items: DataFrame, plans: Sequence[LeafPlan]) -> DataFrame:
 
     whole = F.array(*(F.lit(plan.whole) for plan in plans))
     cut = F.array(*(F.lit(plan.cut) for plan in plans))
-    uses = whole[F.col("leaf")] + F.when(F.col("key") < cut[F.col("leaf")], 1).otherwise(0)
+    exceptions = [(i, id_, -1) for i, plan in enumerate(plans) for id_ in plan.left_out]
+    exceptions += [(i, id_, 1) for i, plan in enumerate(plans) for id_ in plan.taken_in]
+    extra = items.sparkSession.createDataFrame(exceptions, "leaf int, id long, extra int")
+    items = items.join(F.broadcast(extra), ["leaf", "id"], "left")
+    uses = (
+        whole[F.col("leaf")] + (F.col("key") < cut[F.col("leaf")]).cast("int") + F.expr("coalesce(extra, 0)")
+    )
     return (
         items.withColumn("uses", uses)
         .where("uses > 0")
@@ -76,7 +82,8 @@ def rank_groups(lined: DataFrame, seed: int) -> DataFrame:
         "weight",
     )
     groups = groups.withColumn(
-        "piece", F.when(F.col("class") <= SPLIT_SIZES, F.expr("shiftrightunsigned(group, 56)")).otherwise(F.lit(0))
+        "piece",
+        F.when(F.col("class") <= SPLIT_SIZES, F.expr("shiftrightunsigned(group, 56)")).otherwise(F.lit(0)),
     )
     one = Window.partitionBy("home", "class")
     pieces = (
@@ -119,7 +126,10 @@ def place(lined: DataFrame, ranks: DataFrame, leaves: int, bins: int, scratch: P
         .toArrow()  # at most leaves * bins rows
     )
     alone = ranked.where("size = 1").select(*columns, F.col("u").alias("place"))
-    free = {row["leaf"]: row["tokens"] for row in alone.groupBy("leaf").agg(F.sum("tokens").alias("tokens")).collect()}
+    free = {
+        row["leaf"]: row["tokens"]
+        for row in alone.groupBy("leaf").agg(F.sum("tokens").alias("tokens")).collect()
+    }
     used = np.zeros((leaves, bins), np.int64)
     used[taken["leaf"].to_numpy(), taken["bin"].to_numpy()] = taken["tokens"].to_numpy()
     rooms = {leaf: Room.left_by(used[leaf], tokens) for leaf, tokens in free.items()}

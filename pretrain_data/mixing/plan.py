@@ -9,14 +9,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pretrain_data.kernels.mixture import KEY_BITS, Cut, Node, allocate, hash_strings, mix, sampling_key, wanted
+from pretrain_data.errors import InputError
+from pretrain_data.kernels.mixture import (
+    KEY_BITS,
+    Cut,
+    Node,
+    allocate,
+    hash_strings,
+    mix,
+    sampling_key,
+    trim,
+    wanted,
+)
 from pretrain_data.kernels.tokens import count_column
 from pretrain_data.mixing.mixture import Leaf, Part, assign
 from pretrain_data.stage import Shard
@@ -24,6 +36,9 @@ from pretrain_data.tokenizers import load_saved
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+#: A leaf's target is met to this share, where its documents allow.
+EXACT = 5e-4
 
 #: One row for each document and phase that has a leaf for it.
 ITEM = pa.schema(
@@ -76,7 +91,9 @@ class Measure:
         all_counts = np.concatenate(counts) if counts else np.empty(0, np.int32)
         save_array(token_file(self.scratch, shard), all_counts)
 
-    def items(self, batch: pa.RecordBatch, tokens: np.ndarray, shard: str, row: int) -> Iterator[pa.RecordBatch]:
+    def items(
+        self, batch: pa.RecordBatch, tokens: np.ndarray, shard: str, row: int
+    ) -> Iterator[pa.RecordBatch]:
         """The items of one batch; documents without tokens are never used."""
         ids = hash_strings(batch.column("doc_id"))
         groups = hash_strings(group_column(batch))
@@ -124,7 +141,7 @@ def group_column(batch: pa.RecordBatch) -> pa.Array:
     for name in ("cluster_id", "similar_group"):
         if name in batch.schema.names:
             values = batch.column(name).cast(pa.large_string())
-            result = pa.compute.coalesce(values, result)
+            result = pc.coalesce(values, result)
     return result
 
 
@@ -154,6 +171,8 @@ class LeafPlan:
     given: int  # tokens, as sampled
     whole: int
     cut: int
+    left_out: tuple[int, ...] = ()  # ids below the cut that are not used once more after all
+    taken_in: tuple[int, ...] = ()  # ids above the cut that are
 
     @property
     def epochs(self) -> float:
@@ -173,6 +192,51 @@ class LeafPlan:
         }
 
 
+#: Documents on either side of a cut among which `trimmed` looks.
+NEAR = 32
+
+
+def trimmed(items: DataFrame, plans: Sequence[LeafPlan]) -> list[LeafPlan]:
+    """Close what single documents leave open: few large ones can make a leaf miss its target."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    off = {i: p for i, p in enumerate(plans) if abs(p.target - p.given) > p.target * EXACT and p.available}
+    if not off:
+        return list(plans)
+    spark = items.sparkSession
+    cuts = spark.createDataFrame([(i, p.cut) for i, p in off.items()], "leaf int, cut long")
+    nearest = Window.partitionBy("leaf", "above").orderBy("away", "id")
+    rows = (
+        items.join(F.broadcast(cuts), "leaf")
+        .withColumn("above", F.expr("key >= cut"))
+        .withColumn("away", F.expr("abs(key - cut)"))
+        .withColumn("nth", F.row_number().over(nearest))
+        .where(F.col("nth") <= NEAR)
+        .select("leaf", "above", "nth", "id", "tokens")
+        .orderBy("leaf", "above", "nth")
+        .collect()  # at most 2 * NEAR rows a leaf
+    )
+    result = list(plans)
+    for leaf, old in off.items():
+        below = [row for row in rows if row["leaf"] == leaf and not row["above"]]
+        above = [row for row in rows if row["leaf"] == leaf and row["above"]]
+        out, in_ = trim(
+            old.target - old.given,
+            np.array([row["tokens"] for row in below]),
+            np.array([row["tokens"] for row in above]),
+            old.target * EXACT,
+        )
+        change = sum(above[i]["tokens"] for i in in_) - sum(below[i]["tokens"] for i in out)
+        result[leaf] = replace(
+            old,
+            given=old.given + change,
+            left_out=tuple(below[i]["id"] for i in out),
+            taken_in=tuple(above[i]["id"] for i in in_),
+        )
+    return result
+
+
 def tree(parts: Sequence[Part], available: dict[str, int], max_epochs: float) -> Node:
     """The mixture with what each leaf can give."""
 
@@ -190,7 +254,7 @@ def targets(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """(wanted, target) tokens of each leaf. Without a budget, that is all there is once.
 
-    Raises ValueError if a leaf is short and `on_shortage` is "fail".
+    Raises InputError if a leaf is short and `on_shortage` is "fail".
     """
     root = tree(parts, available, max_epochs)
     total = float(sum(available.values()) if budget is None else budget)
@@ -199,7 +263,7 @@ def targets(
     short = {path: want[path] for path in want if want[path] > limits[path] * (1 + 1e-9) + 1}
     if short and on_shortage == "fail":
         lines = [f"{path}: {want[path]:.0f} wanted, {limits[path]} to give" for path in sorted(short)]
-        raise ValueError("the mixture cannot be met: " + "; ".join(lines))
+        raise InputError("the mixture cannot be met: " + "; ".join(lines))
     if on_shortage == "accept":
         return want, {path: min(want[path], limits[path]) for path in want}
     return want, allocate(root, total)

@@ -15,12 +15,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pretrain_data.kernels.mixture import KEY_BITS, Cut
+from pretrain_data.errors import InputError
+from pretrain_data.kernels.mixture import KEY_BITS, Cut, hash_strings
 from pretrain_data.mixing import order, plan
-from pretrain_data.mixing.mixture import Part, Tokens, _distinct_names, columns_used, leaves
+from pretrain_data.mixing.mixture import Part, Tokens, columns_used, distinct_names, leaves
 from pretrain_data.stage import Processed, Shard, Stage, StageConfig, StageRun
 from pretrain_data.tokenizers import load_tokenizer, tokenizer_files
 
@@ -37,12 +39,16 @@ class Phase(BaseModel):
 
     name: str = Field(default="main", description="Name of the phase.")
     budget: Tokens | None = Field(
-        default=None, gt=0, description="Tokens; default: as many as the corpus holds. 1.5M, 2B, 1e9 are read."
+        default=None,
+        gt=0,
+        description="Tokens; default: as many as the corpus holds. 1.5M, 2B, 1e9 are read.",
     )
     mixture: list[Part] = Field(
         default_factory=list, description="Shares of the budget; default: as they come, by `by`."
     )
-    by: str = Field(default="channel", description="Column whose values are the parts where no mixture is given.")
+    by: str = Field(
+        default="channel", description="Column whose values are the parts where no mixture is given."
+    )
     max_epochs: float = Field(
         default=4.0, gt=0, le=100, description="Uses of a document at most; beyond 4 they are worth little."
     )
@@ -53,7 +59,7 @@ class Phase(BaseModel):
 
     @model_validator(mode="after")
     def _distinct(self) -> Phase:
-        _distinct_names(self.mixture)
+        distinct_names(self.mixture)
         return self
 
 
@@ -62,7 +68,7 @@ class MixConfig(StageConfig):
 
     tokenizer: str = Field(
         default="default",
-        description="The training tokenizer: a folder or file with tokenizer.json, a hub id, or `default` (Qwen).",
+        description="Training tokenizer: folder or file with tokenizer.json, hub id, or `default` (Qwen).",
     )
     end_of_document: str | None = Field(
         default=None, description="Token after each document; default: the tokenizer's end of sequence."
@@ -87,11 +93,11 @@ class MixConfig(StageConfig):
 
     @model_validator(mode="after")
     def _names(self) -> MixConfig:
-        _distinct_names(self.phases)  # type: ignore[arg-type]
+        distinct_names(self.phases)  # type: ignore[arg-type]
         return self
 
 
-class Mix(Stage[MixConfig]):
+class MixStage(Stage[MixConfig]):
     """Adds `tokens` and `positions`; drops what the mixture does not use."""
 
     name: ClassVar[str] = "mix"
@@ -111,21 +117,18 @@ class Mix(Stage[MixConfig]):
         tokenizer = load_tokenizer(self.config.tokenizer, self.config.end_of_document)
         saved = run.scratch / "tokenizer.json"
         tokenizer.save(saved)
-        present = set(run.source.schema.names)
-        parts = [self._parts(phase, run, present) for phase in self.config.phases]
-        phases = self._phases(parts, present)
+        parts = [phase.mixture or self._found_parts(phase.by, run) for phase in self.config.phases]
+        phases = self._phases(parts)
         self.measure = plan.Measure(
             phases, str(saved), run.scratch, run.seed, self.config.quality_floor, self.config.quality_default
         )
-        optional = {"similar_group", "cluster_id", "quality_score"}
-        for phase in phases:
-            optional.update(columns_used(phase.leaves))
-        columns = ["doc_id", "text", *sorted(optional & present - {"doc_id", "text"})]
+        columns = {"doc_id", "text", "similar_group", "cluster_id", "quality_score"}
+        columns.update(*(columns_used(phase.leaves) for phase in phases))
         items_path = str(run.scratch / "items")
-        run.scan(columns, self.measure, plan.ITEM).write.mode("overwrite").parquet(items_path)
+        run.scan(sorted(columns), self.measure, plan.ITEM).write.mode("overwrite").parquet(items_path)
         items = run.spark.read.parquet(items_path)
 
-        self.plans = self._plan(items, parts, phases)
+        self.plans = plan.trimmed(items, self._plan(items, parts, phases))
         run.metrics["mixture"] = [leaf.record() for leaf in self.plans]
         run.metrics["sequence_length"] = {phase.name: phase.sequence_length for phase in self.config.phases}
         for line in table(self.plans):
@@ -138,39 +141,32 @@ class Mix(Stage[MixConfig]):
         places = order.place(lined, ranks, len(self.plans), self.config.bins, run.scratch)
         order.write_places(places, run.scratch, run.partitions)
 
-    def _parts(self, phase: Phase, run: StageRun, present: set[str]) -> list[Part]:
-        """The mixture, or one part a value of `by` where none is given."""
-        if phase.mixture:
-            return phase.mixture
-        if phase.by not in present:
-            return [Part(name="all", weight=1)]
+    def _found_parts(self, by: str, run: StageRun) -> list[Part]:
+        """One part for each value of the column `by`, and one for documents that have none."""
 
         def distinct(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
             seen: set[str | None] = set()
             for batch in batches:
-                seen.update(pa.compute.unique(batch.column(0).cast(pa.string())).to_pylist())
+                if by in batch.schema.names:
+                    seen.update(pc.unique(batch.column(by).cast(pa.string())).to_pylist())
+                else:
+                    seen.add(None)
             yield pa.RecordBatch.from_pydict({"value": pa.array(sorted(seen, key=str), pa.string())})
 
-        rows = run.scan([phase.by], distinct, pa.schema([("value", pa.string())]))
+        rows = run.scan(["doc_id", by], distinct, pa.schema([("value", pa.string())]))
         values = [row["value"] for row in rows.distinct().limit(MOST_LEAVES + 1).collect()]
         named = sorted(value for value in values if value is not None)
-        found = [Part(name=value, weight=1, where={phase.by: value}) for value in named]
-        return [*found, Part(name=f"no {phase.by}", weight=1)] if len(named) < len(values) or not named else found
+        parts = [Part(name=value, weight=1, where={by: value}) for value in named]
+        return parts if len(named) == len(values) > 0 else [*parts, Part(name=f"no {by}", weight=1)]
 
-    def _phases(self, parts: list[list[Part]], present: set[str]) -> tuple[plan.PhaseLeaves, ...]:
+    def _phases(self, parts: list[list[Part]]) -> tuple[plan.PhaseLeaves, ...]:
         phases, first = [], 0
         for phase, tree in zip(self.config.phases, parts, strict=True):
             found = tuple(leaves(tree, phase.max_epochs))
-            missing = set(columns_used(found)) - present
-            if missing:
-                raise ValueError(
-                    f"the mixture of phase {phase.name} looks at {', '.join(sorted(missing))}, "
-                    f"which the input lacks; it has {', '.join(sorted(present))}"
-                )
             phases.append(plan.PhaseLeaves(phase.name, found, first, phase.quality_exponent))
             first += len(found)
         if first > MOST_LEAVES:
-            raise ValueError(f"{first} parts over all phases; at most {MOST_LEAVES} are planned")
+            raise InputError(f"{first} parts over all phases; at most {MOST_LEAVES} can be planned")
         return tuple(phases)
 
     def _plan(
@@ -199,7 +195,15 @@ class Mix(Stage[MixConfig]):
         plan.search_cuts(items, first, cuts)
         return [
             plan.LeafPlan(
-                name, path, documents, there, want, goal, whole * there + cuts[i].reached, whole, cuts[i].found or 0
+                name,
+                path,
+                documents,
+                there,
+                want,
+                goal,
+                whole * there + cuts[i].reached,
+                whole,
+                cuts[i].found or 0,
             )
             for i, (name, path, documents, there, want, goal, whole) in enumerate(drafts)
         ]
@@ -229,11 +233,10 @@ class Mix(Stage[MixConfig]):
         assert self.measure is not None
         value = np.full(batch.num_rows, np.nan)
         threshold = np.full(batch.num_rows, np.nan)
-        rule = np.where(uses > 0, None, "not_in_mixture").astype(object)
         unused = uses == 0
+        rule = np.full(batch.num_rows, None, object)
+        rule[unused] = "not_in_mixture"
         if unused.any():
-            from pretrain_data.kernels.mixture import hash_strings
-
             ids = hash_strings(batch.column("doc_id"))
             for number in range(len(self.measure.phases) - 1, -1, -1):
                 phase = self.measure.phases[number]
@@ -264,7 +267,9 @@ class Mix(Stage[MixConfig]):
 
 def table(plans: list[plan.LeafPlan]) -> list[str]:
     """The plan as lines of text: available, wanted, epochs, given."""
-    lines = [f"{'phase':<12}{'part':<32}{'documents':>12}{'available':>16}{'wanted':>16}{'epochs':>8}{'given':>16}"]
+    lines = [
+        f"{'phase':<12}{'part':<32}{'documents':>12}{'available':>16}{'wanted':>16}{'epochs':>8}{'given':>16}"
+    ]
     for leaf in plans:
         lines.append(
             f"{leaf.phase:<12}{leaf.path:<32}{leaf.documents:>12,}{leaf.available:>16,}"

@@ -23,7 +23,7 @@ from pretrain_data.tokenizers.ranks import from_ranks, read_ranks
 
 #: White-space runs from this length (characters) on are not given to tiktoken's regular expressions.
 LONG_RUN = 2_000
-_LONG_RUN = re.compile(r"\s{%d}" % LONG_RUN)
+_LONG_RUN = re.compile(rf"\s{{{LONG_RUN}}}")
 
 
 def plain(tokenizer: Tokenizer) -> Tokenizer:
