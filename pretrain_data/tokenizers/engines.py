@@ -109,7 +109,7 @@ class TrainingTokenizer:
     @property
     def dtype(self) -> np.dtype:
         """The narrowest type that Megatron knows and that holds every id."""
-        return np.dtype(np.uint16) if self.vocabulary_size <= 65_536 else np.dtype(np.int32)
+        return np.dtype(np.uint16) if self.vocabulary_size < 65_500 else np.dtype(np.int32)
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Token ids of each text, without any special token, as uint32 arrays."""
@@ -121,6 +121,7 @@ class TrainingTokenizer:
 
     def save(self, path: Path) -> None:
         """Write all of it as one JSON file that `load_saved` reads on any machine."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         record: dict[str, object] = {"end_of_document": self.end_of_document}
         if isinstance(self.engine, RankTable):
             table = path.with_name(path.name + ".ranks")
