@@ -1,0 +1,277 @@
+"""export: the order made real, as blocks of N tokens in training order.
+
+Two passes. The first reads ids, positions and token counts only and finds where each block begins,
+by sums over fine bins of the order. The second sends every use of a document, with its text, once,
+to the task that writes its block.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from pretrain_data.dataset import Dataset, read_shard
+from pretrain_data.errors import AccountingError, InputError
+from pretrain_data.formats.blocks import Block, BlockWriter, output_schema, record_path, write_manifest
+from pretrain_data.kernels.mixture import hash_strings, mix
+from pretrain_data.kernels.tokens import count_column
+from pretrain_data.mixing.mixture import Tokens
+from pretrain_data.stage import OrderStage, Shard, StageConfig, StageRun
+from pretrain_data.tokenizers import load_saved, load_tokenizer
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+#: Pieces of a phase's order in which tokens are summed; the sums of all are on the driver.
+BINS = 1 << 16
+MOST_BLOCKS = 1_000_000
+
+#: What a reader of the blocks, the trace and the report want to know of a document.
+COLUMNS = (
+    "text", "channel", "title", "url", "source", "source_id", "origin", "crawl_date", "lang", "format",
+    "signals", "quality_score", "domain", "domain_score", "cluster_id", "similar_group",
+)  # fmt: skip
+
+
+class ExportConfig(StageConfig):
+    """Config of the stage `export`."""
+
+    block_tokens: Tokens = Field(
+        default=1_000_000_000, ge=1000, description="Tokens of a block; 1B, 1.5M and 1e9 are read."
+    )
+    megatron: bool = Field(default=False, description="Write token files for Megatron beside the text.")
+    jsonl: bool = Field(default=False, description="Write the blocks as JSONL.zst as well.")
+    columns: list[str] = Field(
+        default=list(COLUMNS), description="Columns to carry, where the input has them; text always is."
+    )
+    tokenizer: str | None = Field(
+        default=None, description="Training tokenizer; default: the one that mix counted with."
+    )
+    end_of_document: str | None = Field(
+        default=None, description="Token after each document; default: the one that mix was given."
+    )
+
+
+class ExportStage(OrderStage[ExportConfig]):
+    """Blocks in training order, with token counts, channels and provenance."""
+
+    name: ClassVar[str] = "export"
+    config_class: ClassVar[type[StageConfig]] = ExportConfig
+    needs: ClassVar[tuple[str, ...]] = ("doc_id", "text")
+
+    def write(self, run: StageRun, out: Path) -> None:
+        given = (run.source.manifest or {}).get("config", {})
+        tokenizer = load_tokenizer(
+            self.config.tokenizer or given.get("tokenizer") or "default",
+            self.config.end_of_document or given.get("end_of_document"),
+        )
+        saved = out / "tokenizer" / "encoder.json"
+        tokenizer.save(saved)
+        schema = carried(run.source, ["text", *self.config.columns])
+        phases = (run.source.manifest or {}).get("metrics", {}).get("sequence_length", {"main": None})
+
+        keys_path = str(run.scratch / "keys")
+        wanted = ["doc_id", "positions", "tokens"]
+        explode = Explode(str(saved), run.seed, ())
+        if "tokens" not in names_of(run.source):
+            wanted.append("text")
+        run.scan(wanted, explode, KEYS).write.mode("overwrite").parquet(keys_path)
+        blocks = find_blocks(run.spark.read.parquet(keys_path), list(phases), self.config.block_tokens)
+
+        (out / "documents").mkdir(parents=True, exist_ok=True)
+        if not blocks:
+            pq.write_table(output_schema(schema).empty_table(), out / "documents" / "part-empty.parquet")
+        writer = BlockWriter(out, tuple(blocks), str(saved), self.config.megatron, self.config.jsonl, schema)
+        write_blocks(run, Explode(str(saved), run.seed, tuple(schema.names)), schema, writer)
+        about = {
+            "end_of_document": tokenizer.end_of_document,
+            "vocabulary_size": tokenizer.vocabulary_size,
+            "block_tokens": self.config.block_tokens,
+            "sequence_length": phases,
+        }
+        whole = write_manifest(out, blocks, about)
+        run.metrics["blocks"] = len(blocks)
+        run.metrics["tokens"] = sum(block["tokens"] for block in whole["blocks"])
+
+
+def names_of(source: Dataset) -> list[str]:
+    """Columns of the input, from its first shard."""
+    return first_schema(source).names
+
+
+def first_schema(source: Dataset) -> pa.Schema:
+    for shard in source.shards:
+        for batch in read_shard(shard):
+            return batch.schema
+    return pa.schema([("doc_id", pa.string()), ("text", pa.large_string())])
+
+
+def carried(source: Dataset, columns: Sequence[str]) -> pa.Schema:
+    """Those of `columns` that the input has, in the order asked for."""
+    there = first_schema(source)
+    fields = [there.field(name) for name in dict.fromkeys(columns) if name in there.names]
+    return pa.schema([field.remove_metadata() for field in fields if not pa.types.is_null(field.type)])
+
+
+def phase_order(number: int) -> float:
+    """Validation (phase −1) comes after all training phases."""
+    return float("inf") if number < 0 else number
+
+
+@dataclass(frozen=True)
+class Explode:
+    """One row for each use of a document: `position`, `use`, `tokens` and the columns asked for.
+
+    Without `positions` every document is used once, at a place drawn from its id; without `tokens`
+    they are counted.
+    """
+
+    tokenizer: str
+    seed: int
+    columns: tuple[str, ...]
+
+    def __call__(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
+        row = 0
+        for batch in batches:
+            yield self.explode(batch, shard, row)
+            row += batch.num_rows
+
+    def explode(self, batch: pa.RecordBatch, shard: Shard, first_row: int) -> pa.RecordBatch:
+        names = batch.schema.names
+        if "positions" in names:
+            lists = batch.column("positions")
+            uses = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+            position = lists.flatten()
+        else:
+            uses = np.ones(batch.num_rows, np.int64)
+            spread = mix(hash_strings(batch.column("doc_id")), self.seed) >> np.uint64(11)
+            position = pa.array(spread.astype(np.float64) / 2.0**53)
+        if "tokens" in names:
+            tokens = batch.column("tokens").cast(pa.int64())
+        else:
+            tokens = pa.array(count_column(batch.column("text"), load_saved(self.tokenizer)), pa.int64())
+        row = np.repeat(np.arange(batch.num_rows), uses)
+        use = np.arange(len(row)) - np.repeat(np.cumsum(uses) - uses, uses)
+        take = pa.array(row)
+        columns = {
+            "position": position,
+            "doc_id": batch.column("doc_id").take(take),
+            "use": pa.array(use, pa.int32()),
+            "tokens": tokens.take(take),
+            "shard": pa.array([shard.name] * len(row), pa.string()),
+            "row": pa.array(first_row + row, pa.int64()),
+        }
+        for name in self.columns:
+            columns[name] = batch.column(name).take(take) if name in names else pa.nulls(len(row))
+        return pa.RecordBatch.from_pydict(columns)
+
+
+KEYS = pa.schema(
+    [
+        ("position", pa.float64()),
+        ("doc_id", pa.string()),
+        ("use", pa.int32()),
+        ("tokens", pa.int64()),
+        ("shard", pa.string()),
+        ("row", pa.int64()),
+    ]
+)
+
+
+def find_blocks(keys: DataFrame, phases: Sequence[str], block_tokens: int) -> list[Block]:
+    """Where each block begins. `keys` has position, doc_id, use, tokens; see `Explode`."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    spark = keys.sparkSession
+    keys = keys.withColumn("phase", F.floor("position").cast("int")).withColumn(
+        "bin", F.floor((F.col("position") - F.floor("position")) * BINS).cast("int")
+    )
+    size = F.col("tokens") + 1  # each document is followed by an end-of-document token
+    bins = keys.groupBy("phase", "bin").agg(F.sum(size).alias("size")).collect()  # phases * BINS at most
+    before: list[tuple[int, int, int]] = []
+    running: dict[int, int] = {}
+    for row in sorted(bins, key=lambda r: (r["phase"], r["bin"])):
+        before.append((row["phase"], row["bin"], running.get(row["phase"], 0)))
+        running[row["phase"]] = running.get(row["phase"], 0) + row["size"]
+    if sum(running.values()) // block_tokens > MOST_BLOCKS:
+        raise InputError(f"more than {MOST_BLOCKS} blocks: make block_tokens larger than {block_tokens}")
+    offsets = spark.createDataFrame(before, "phase int, bin int, before long")
+    inside = Window.partitionBy("phase", "bin").orderBy("position", "doc_id", "use")
+    start = F.col("before") + F.sum(size).over(inside) - size
+    firsts = (
+        keys.join(F.broadcast(offsets), ["phase", "bin"])
+        .withColumn("start", start)
+        .withColumn("nth", F.floor(F.col("start") / block_tokens))
+        .groupBy("phase", "nth")
+        .agg(F.min(F.struct("position", "doc_id", "use", "start")).alias("first"))
+        .collect()  # one row a block
+    )
+    firsts.sort(key=lambda row: (phase_order(row["phase"]), row["nth"]))
+    return [
+        Block(
+            number,
+            phase_name(phases, row["phase"]),
+            row["first"]["start"],
+            (row["first"]["position"], row["first"]["doc_id"], row["first"]["use"]),
+        )
+        for number, row in enumerate(firsts)
+    ]
+
+
+def phase_name(phases: Sequence[str], number: int) -> str:
+    if number < 0:
+        return "validation"
+    return phases[number] if number < len(phases) else f"phase-{number}"
+
+
+def block_numbers(
+    blocks: Sequence[Block], position: np.ndarray, doc_id: pa.Array, use: np.ndarray
+) -> np.ndarray:
+    """Number of the block that each use belongs to."""
+    ordered = sorted(blocks, key=lambda block: block.first)
+    firsts = [block.first for block in ordered]
+    starts = np.array([first[0] for first in firsts])
+    at = np.searchsorted(starts, position, side="right") - 1
+    # A use at exactly the place where a block begins: the ids decide.
+    for i in np.flatnonzero(starts[at] == position):
+        at[i] = bisect.bisect_right(firsts, (float(position[i]), doc_id[int(i)].as_py(), int(use[i]))) - 1
+    return np.array([block.number for block in ordered], np.int32)[at]
+
+
+def write_blocks(run: StageRun, explode: Explode, schema: pa.Schema, writer: BlockWriter) -> None:
+    """Send each use to its block's task and write the blocks that are not there yet."""
+    blocks, out = writer.blocks, writer.out
+    done = np.array([record_path(out, block).exists() for block in blocks])
+
+    def numbered(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
+        for batch in explode(batches, shard):
+            number = block_numbers(
+                blocks,
+                batch.column("position").to_numpy(),
+                batch.column("doc_id"),
+                batch.column("use").to_numpy(),
+            )
+            todo = pa.array(~done[number])
+            yield batch.append_column("block", pa.array(number, pa.int32())).filter(todo)
+
+    columns = pa.schema([*KEYS, *(f for f in schema if f.name not in KEYS.names), ("block", pa.int32())])
+    wanted = ["doc_id", "positions", "tokens", "text", *schema.names]
+    written = (
+        run.scan(list(dict.fromkeys(wanted)), numbered, columns)
+        .repartitionById(max(1, len(blocks)), "block")
+        .sortWithinPartitions("block", "position", "doc_id", "use")
+        .mapInArrow(writer, "block int")
+        .count()
+    )
+    if written != int((~done).sum()):
+        raise AccountingError(f"{written} of {int((~done).sum())} blocks were written")
