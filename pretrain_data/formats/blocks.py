@@ -156,9 +156,7 @@ class _OpenBlock:
             "offset": pa.array(offset, pa.int64()),
             "phase": pa.array([self.block.phase] * len(tokens), pa.string()),
         }
-        arrays = [
-            placed[f.name] if f.name in placed else rows.column(f.name).cast(f.type) for f in self.schema
-        ]
+        arrays = [placed[f.name] if f.name in placed else rows.column(f.name).cast(f.type) for f in self.schema]
         batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
         self._tokens_of(batch)
         self._lines_of(batch)

@@ -168,9 +168,9 @@ def trim(gap: float, below: np.ndarray, above: np.ndarray, tolerance: float) -> 
     out_sums, out_sets = _small_sets(below)
     in_sums, in_sets = _small_sets(above)
     error = np.abs(in_sums[:, None] - out_sums[None, :] - gap)
-    changes = (
-        np.array([len(s) for s in in_sets])[:, None] + np.array([len(s) for s in out_sets])[None, :]
-    ).astype(float)
+    changes = (np.array([len(s) for s in in_sets])[:, None] + np.array([len(s) for s in out_sets])[None, :]).astype(
+        float
+    )
     near = error <= tolerance
     best = int(np.argmin(np.where(near, changes + error / (tolerance + 1), np.inf) if near.any() else error))
     i, j = divmod(best, len(out_sets))

@@ -39,9 +39,7 @@ def choose(items: DataFrame, plans: Sequence[LeafPlan]) -> DataFrame:
     exceptions += [(i, id_, 1) for i, plan in enumerate(plans) for id_ in plan.taken_in]
     extra = items.sparkSession.createDataFrame(exceptions, "leaf int, id long, extra int")
     items = items.join(F.broadcast(extra), ["leaf", "id"], "left")
-    uses = (
-        whole[F.col("leaf")] + (F.col("key") < cut[F.col("leaf")]).cast("int") + F.expr("coalesce(extra, 0)")
-    )
+    uses = whole[F.col("leaf")] + (F.col("key") < cut[F.col("leaf")]).cast("int") + F.expr("coalesce(extra, 0)")
     return (
         items.withColumn("uses", uses)
         .where("uses > 0")
@@ -126,10 +124,7 @@ def place(lined: DataFrame, ranks: DataFrame, leaves: int, bins: int, scratch: P
         .toArrow()  # at most leaves * bins rows
     )
     alone = ranked.where("size = 1").select(*columns, F.col("u").alias("place"))
-    free = {
-        row["leaf"]: row["tokens"]
-        for row in alone.groupBy("leaf").agg(F.sum("tokens").alias("tokens")).collect()
-    }
+    free = {row["leaf"]: row["tokens"] for row in alone.groupBy("leaf").agg(F.sum("tokens").alias("tokens")).collect()}
     used = np.zeros((leaves, bins), np.int64)
     used[taken["leaf"].to_numpy(), taken["bin"].to_numpy()] = taken["tokens"].to_numpy()
     rooms = {leaf: Room.left_by(used[leaf], tokens) for leaf, tokens in free.items()}

@@ -91,9 +91,7 @@ class Measure:
         all_counts = np.concatenate(counts) if counts else np.empty(0, np.int32)
         save_array(token_file(self.scratch, shard), all_counts)
 
-    def items(
-        self, batch: pa.RecordBatch, tokens: np.ndarray, shard: str, row: int
-    ) -> Iterator[pa.RecordBatch]:
+    def items(self, batch: pa.RecordBatch, tokens: np.ndarray, shard: str, row: int) -> Iterator[pa.RecordBatch]:
         """The items of one batch; documents without tokens are never used."""
         ids = hash_strings(batch.column("doc_id"))
         groups = hash_strings(group_column(batch))

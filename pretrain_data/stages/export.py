@@ -234,9 +234,7 @@ def phase_name(phases: Sequence[str], number: int) -> str:
     return phases[number] if number < len(phases) else f"phase-{number}"
 
 
-def block_numbers(
-    blocks: Sequence[Block], position: np.ndarray, doc_id: pa.Array, use: np.ndarray
-) -> np.ndarray:
+def block_numbers(blocks: Sequence[Block], position: np.ndarray, doc_id: pa.Array, use: np.ndarray) -> np.ndarray:
     """Number of the block that each use belongs to."""
     ordered = sorted(blocks, key=lambda block: block.first)
     firsts = [block.first for block in ordered]

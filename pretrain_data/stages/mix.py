@@ -46,9 +46,7 @@ class Phase(BaseModel):
     mixture: list[Part] = Field(
         default_factory=list, description="Shares of the budget; default: as they come, by `by`."
     )
-    by: str = Field(
-        default="channel", description="Column whose values are the parts where no mixture is given."
-    )
+    by: str = Field(default="channel", description="Column whose values are the parts where no mixture is given.")
     max_epochs: float = Field(
         default=4.0, gt=0, le=100, description="Uses of a document at most; beyond 4 they are worth little."
     )
@@ -84,9 +82,7 @@ class MixConfig(StageConfig):
         default=1.0, gt=0, le=1, description="Share of the whole plan; smaller ones lie within larger ones."
     )
     quality_floor: float = Field(default=0.05, gt=0, le=1, description="Lowest quality that sampling sees.")
-    quality_default: float = Field(
-        default=0.5, gt=0, le=1, description="Quality of documents that have no score."
-    )
+    quality_default: float = Field(default=0.5, gt=0, le=1, description="Quality of documents that have no score.")
     bins: int = Field(
         default=16_384, ge=64, le=1 << 20, description="Pieces of the order in which tokens are evened out."
     )
@@ -169,22 +165,16 @@ class MixStage(Stage[MixConfig]):
             raise InputError(f"{first} parts over all phases; at most {MOST_LEAVES} can be planned")
         return tuple(phases)
 
-    def _plan(
-        self, items: Any, parts: list[list[Part]], phases: tuple[plan.PhaseLeaves, ...]
-    ) -> list[plan.LeafPlan]:
+    def _plan(self, items: Any, parts: list[list[Part]], phases: tuple[plan.PhaseLeaves, ...]) -> list[plan.LeafPlan]:
         total = sum(len(phase.leaves) for phase in phases)
         first = plan.histogram(items, {leaf: plan.whole_keys() for leaf in range(total)})
         cuts: dict[int, Cut] = {}
         drafts = []
         for config, tree, phase in zip(self.config.phases, parts, phases, strict=True):
-            available = {
-                leaf.path: int(first[phase.first + i][1].sum()) for i, leaf in enumerate(phase.leaves)
-            }
+            available = {leaf.path: int(first[phase.first + i][1].sum()) for i, leaf in enumerate(phase.leaves)}
             if not config.mixture:
                 tree = [part.model_copy(update={"weight": available[part.name]}) for part in tree]
-            want, target = plan.targets(
-                tree, available, config.max_epochs, config.budget, self.config.on_shortage
-            )
+            want, target = plan.targets(tree, available, config.max_epochs, config.budget, self.config.on_shortage)
             for i, leaf in enumerate(phase.leaves):
                 number, there = phase.first + i, available[leaf.path]
                 goal = target[leaf.path] * self.config.subset
@@ -227,9 +217,7 @@ class MixStage(Stage[MixConfig]):
             yield self._judge(batch, np.asarray(tokens[row:end]), lists, np.diff(ends))
             row = end
 
-    def _judge(
-        self, batch: pa.RecordBatch, tokens: np.ndarray, positions: pa.ListArray, uses: np.ndarray
-    ) -> Processed:
+    def _judge(self, batch: pa.RecordBatch, tokens: np.ndarray, positions: pa.ListArray, uses: np.ndarray) -> Processed:
         assert self.measure is not None
         value = np.full(batch.num_rows, np.nan)
         threshold = np.full(batch.num_rows, np.nan)
@@ -267,9 +255,7 @@ class MixStage(Stage[MixConfig]):
 
 def table(plans: list[plan.LeafPlan]) -> list[str]:
     """The plan as lines of text: available, wanted, epochs, given."""
-    lines = [
-        f"{'phase':<12}{'part':<32}{'documents':>12}{'available':>16}{'wanted':>16}{'epochs':>8}{'given':>16}"
-    ]
+    lines = [f"{'phase':<12}{'part':<32}{'documents':>12}{'available':>16}{'wanted':>16}{'epochs':>8}{'given':>16}"]
     for leaf in plans:
         lines.append(
             f"{leaf.phase:<12}{leaf.path:<32}{leaf.documents:>12,}{leaf.available:>16,}"

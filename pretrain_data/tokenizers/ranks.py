@@ -78,7 +78,5 @@ def from_ranks(ranks: dict[bytes, int], pattern: str, special: dict[str, int], n
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in ordered])
     for name in ordered:
         if tokenizer.token_to_id(name) != special[name]:
-            raise ValueError(
-                f"{name} has id {tokenizer.token_to_id(name)} instead of {special[name]}: table with gaps"
-            )
+            raise ValueError(f"{name} has id {tokenizer.token_to_id(name)} instead of {special[name]}: table with gaps")
     return tokenizer
