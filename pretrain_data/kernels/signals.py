@@ -1,0 +1,383 @@
+"""Document signals: numbers computed once from a text, for rules, audits and models to read.
+
+`compute` makes one struct a document. SIGNALS documents each field; its `value` is the formula
+itself, over the exact counts of `signals_scan`. White space below means spaces, tabs and newlines;
+an inked character is any other. A share whose denominator is zero is 0.
+
+Definitions that others leave to a tokeniser are fixed here (see `signals_scan`): Chinese is cut by
+character, English roughly as Penn Treebank does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pretrain_data.kernels import signals_scan as scan
+from pretrain_data.kernels import textscan
+from pretrain_data.kernels.keywords import Matcher, compile_keywords
+from pretrain_data.kernels.textscan import char_table, text_buffers
+
+Array = npt.NDArray[np.float64]
+
+
+class Counts:
+    """Exact counts of a batch: `counts[scan.WORDS]` is one number a document."""
+
+    def __init__(self, counts: npt.NDArray[np.int64], entropy: Array) -> None:
+        self.counts, self.entropy = counts, entropy
+
+    def __getitem__(self, row: int) -> Array:
+        return self.counts[row].astype(np.float64)
+
+    def of_class(self, kind: int) -> Array:
+        """Characters of one class of `textscan`."""
+        return self[scan.CLASS_0 + kind]
+
+    @property
+    def spaces(self) -> Array:
+        return self.of_class(textscan.SPACE) + self.of_class(textscan.NEWLINE)
+
+    @property
+    def inked(self) -> Array:
+        return self[scan.CHARS] - self.spaces
+
+
+def share(part: Array, whole: Array) -> Array:
+    """part / whole; 0 where whole is 0."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One field of the `signals` struct."""
+
+    name: str
+    unit: str
+    formula: str
+    value: Callable[[Counts], Array]
+    source: str = ""  # where the definition comes from; empty: ours
+    type: pa.DataType = field(default_factory=pa.float32)
+
+
+def _number(name: str, unit: str, formula: str, row: int, source: str = "") -> Signal:
+    return Signal(name, unit, formula, lambda c: c[row], source, pa.int32())
+
+
+def _share(name: str, formula: str, part: int, whole: int, source: str = "") -> Signal:
+    return Signal(name, "share", formula, lambda c: share(c[part], c[whole]), source)
+
+
+def _class_share(name: str, formula: str, *kinds: int) -> Signal:
+    def value(c: Counts) -> Array:
+        return share(sum((c.of_class(k) for k in kinds), np.zeros(len(c.entropy))), c.inked)
+
+    return Signal(name, "share", f"{formula} / inked characters", value)
+
+
+def _diversity(c: Counts) -> Array:
+    distinct, inked = c[scan.DISTINCT], c.inked
+    return np.divide(np.log(np.maximum(distinct, 1)), np.log(np.maximum(inked, 2)))
+
+
+GOPHER = "Rae et al. 2021, arXiv 2112.11446, appendix A1"
+C4 = "Raffel et al. 2020, arXiv 1910.10683, section 2.2"
+FINEWEB = "Penedo et al. 2024, arXiv 2406.17557, section 3.6"
+
+_HAN, _LATIN = textscan.HAN, textscan.LATIN
+_NEWLINES = scan.CLASS_0 + textscan.NEWLINE
+_HAN_CHARS = scan.CLASS_0 + textscan.HAN
+
+SIGNALS: tuple[Signal, ...] = (
+    _number("chars", "code points", "length of the text", scan.CHARS),
+    _number("lines", "lines", "lines with an inked character", scan.LINES),
+    _number("paragraphs", "paragraphs", "runs of lines between blank lines", scan.PARAGRAPHS, GOPHER),
+    _number(
+        "sentences",
+        "sentences",
+        "stretches with a word, ended by . ! ? before white space, a CJK end mark, or the line's end; "
+        "not after an initial",
+        scan.SENTENCES,
+    ),
+    _number("tokens", "tokens", "words, and runs of one punctuation mark or symbol", scan.TOKENS),
+    _number(
+        "words", "words", "tokens that are not punctuation or symbols; one a Han or Kana", scan.WORDS, GOPHER
+    ),
+    _share("mean_word_chars", "characters in words / words", scan.WORD_CHARS, scan.WORDS, GOPHER),
+    _share("alpha_word_share", "words with a letter / words", scan.ALPHA_WORDS, scan.WORDS, GOPHER),
+    _share("alpha_token_share", "words with a letter / tokens", scan.ALPHA_WORDS, scan.TOKENS),
+    _share("top_word_share", "occurrences of the most common word / words", scan.TOP_WORD, scan.WORDS),
+    # characters
+    _class_share("zh_share", "Han", _HAN),
+    _class_share("latin_share", "Latin letters, full-width ones too", _LATIN),
+    _class_share("kana_share", "Hiragana, Katakana, Bopomofo", textscan.KANA),
+    _class_share("letter_share", "letters of other scripts, combining marks", textscan.LETTER, textscan.MARK),
+    _class_share("digit_share", "decimal digits and other numbers", textscan.DIGIT, textscan.NUMBER),
+    _class_share("punct_share", "punctuation of all scripts", textscan.PUNCT, textscan.PUNCT_ZH),
+    _class_share("zh_punct_share", "CJK and full-width punctuation", textscan.PUNCT_ZH),
+    _class_share("symbol_share", "symbols: mathematics, currency, arrows, emoji", textscan.SYMBOL),
+    Signal("space_share", "share", "white space / characters", lambda c: share(c.spaces, c[scan.CHARS])),
+    _share("newline_share", "newlines / characters", _NEWLINES, scan.CHARS),
+    Signal(
+        "upper_share",
+        "share",
+        "upper-case letters / letters of Latin and other scripts",
+        lambda c: share(c[scan.UPPERS], c.of_class(textscan.LATIN) + c.of_class(textscan.LETTER)),
+    ),
+    Signal(
+        "invisible_share",
+        "share",
+        "control and format characters / characters",
+        lambda c: share(c.of_class(textscan.CONTROL), c[scan.CHARS]),
+    ),
+    Signal(
+        "char_entropy",
+        "bits",
+        "Shannon entropy of the inked characters",
+        lambda c: c.entropy,
+        "Shannon 1948",
+    ),
+    _number("distinct_chars", "characters", "distinct inked characters", scan.DISTINCT),
+    Signal(
+        "char_diversity",
+        "0..1",
+        "log(distinct inked) / log(inked): Herdan's C, steady in length where distinct / inked falls",
+        _diversity,
+        "Herdan 1960",
+    ),
+    Signal(
+        "top_char_share",
+        "share",
+        "most common inked character / inked",
+        lambda c: share(c[scan.TOP_CHAR], c.inked),
+    ),
+    _number("longest_run", "code points", "longest run of one inked character", scan.LONGEST_RUN),
+    # words
+    _number(
+        "en_stop_words", "words", "distinct English stop words, case-sensitive", scan.EN_STOP_DISTINCT, GOPHER
+    ),
+    _share("en_stop_share", "English stop words / words", scan.EN_STOP, scan.WORDS),
+    _number(
+        "zh_stop_words", "characters", "distinct Chinese stop words of one character", scan.ZH_STOP_DISTINCT
+    ),
+    _share("zh_stop_share", "one-character Chinese stop words / Han", scan.ZH_STOP, _HAN_CHARS),
+    _share("hash_word_ratio", "# / tokens", scan.HASHES, scan.TOKENS, GOPHER),
+    Signal(
+        "ellipsis_word_ratio",
+        "ratio",
+        "(... and …) / tokens",
+        lambda c: share(c[scan.ELLIPSES], c[scan.TOKENS]),
+        GOPHER,
+    ),
+    _share("newline_word_ratio", "newlines / tokens", _NEWLINES, scan.TOKENS, FINEWEB),
+    # lines
+    _share("mean_line_chars", "characters in lines / lines", scan.LINE_CHARS, scan.LINES),
+    _number("longest_line", "code points", "length of the longest line", scan.LONGEST_LINE),
+    _share(
+        "terminal_line_share",
+        "lines ending in a sentence mark of any script / lines",
+        scan.TERMINAL_LINES,
+        scan.LINES,
+        FINEWEB,
+    ),
+    _share(
+        "ellipsis_line_share", "lines ending in ... or … / lines", scan.ELLIPSIS_LINES, scan.LINES, GOPHER
+    ),
+    _share(
+        "bullet_line_share",
+        "lines beginning with a bullet or hyphen / lines",
+        scan.BULLET_LINES,
+        scan.LINES,
+        GOPHER,
+    ),
+    _share(
+        "short_line_share",
+        "lines of at most `short_line` characters / lines",
+        scan.SHORT_LINES,
+        scan.LINES,
+        FINEWEB,
+    ),
+    _share("dup_line_share", "lines that occurred before / lines", scan.DUP_LINES, scan.LINES, GOPHER),
+    _share(
+        "dup_line_char_share",
+        "characters of such lines / characters",
+        scan.DUP_LINE_CHARS,
+        scan.CHARS,
+        GOPHER,
+    ),
+    _share(
+        "dup_paragraph_share",
+        "paragraphs that occurred before / paragraphs",
+        scan.DUP_PARAGRAPHS,
+        scan.PARAGRAPHS,
+        GOPHER,
+    ),
+    _share(
+        "dup_paragraph_char_share",
+        "characters of such paragraphs / characters",
+        scan.DUP_PARAGRAPH_CHARS,
+        scan.CHARS,
+        GOPHER,
+    ),
+    # repetition
+    *(
+        _share(
+            f"top_{n}gram_share",
+            f"characters of the most common {n}-gram of tokens times its occurrences / characters; "
+            "0 where none occurs twice",
+            scan.TOP_2 + n - 2,
+            scan.CHARS,
+            GOPHER,
+        )
+        for n in (2, 3, 4)
+    ),
+    *(
+        _share(
+            f"dup_{n}gram_share",
+            f"characters in {n}-grams of tokens that occurred before, without overlap / characters",
+            scan.DUP_5 + n - 5,
+            scan.CHARS,
+            GOPHER,
+        )
+        for n in range(5, 11)
+    ),
+    # the web's leavings
+    _number("urls", "addresses", "http://, https:// and www. at the start of a word", scan.URLS),
+    _share("url_share", "characters in such addresses / characters", scan.URL_CHARS, scan.CHARS),
+    _number("emails", "addresses", "e-mail addresses in ASCII", scan.EMAILS),
+    _number("curly_braces", "characters", "{", scan.CURLY, C4),
+    _number(
+        "c4_lines",
+        "lines",
+        "lines that C4 keeps: end in . ? ! \" ' after citations, but not in ...; "
+        "`c4_min_words` words; no word over `c4_max_word`; no javascript or policy phrase",
+        scan.C4_LINES,
+        C4,
+    ),
+    _number("c4_sentences", "sentences", "sentences in those lines", scan.C4_SENTENCES, C4),
+    _number("c4_curly_lines", "lines", "those lines that hold {", scan.C4_CURLY, C4),
+    _number("c4_lorem_lines", "lines", "lines ending like C4's that hold lorem ipsum", scan.C4_LOREM, C4),
+    # garbled text
+    Signal(
+        "mojibake_share",
+        "share",
+        "(U+FFFD, private use, and pairs such as 锟斤, Ã©, â€) / inked characters",
+        lambda c: share(
+            c[scan.MOJIBAKE] + c.of_class(textscan.REPLACEMENT) + c.of_class(textscan.PRIVATE), c.inked
+        ),
+    ),
+    _share(
+        "gbk_mojibake_share",
+        "Han that UTF-8 read as GBK makes frequent (GBK E4..E9, 80..BF) / Han; 0.3 and more in such text",
+        scan.IMPOSSIBLE_HAN,
+        _HAN_CHARS,
+    ),
+    _share("unassigned_share", "code points without a meaning / characters", scan.CLASS_0, scan.CHARS),
+)
+
+BY_NAME = {signal.name: signal for signal in SIGNALS}
+
+#: Keyword categories with a part in C4's own line rules.
+C4_BAD_LINE = ("c4_javascript", "c4_policy")
+C4_LOREM = ("c4_lorem",)
+
+
+class SignalOptions:
+    """What the signals depend on beside the text. Arrays inside; build once, use for many batches.
+
+    `short_line` is in code points; `c4_min_words` in words by white space; `c4_max_word` in code
+    points. `keywords` maps a category to its terms: each category adds the fields `kw_CATEGORY`
+    (matches) and `kw_CATEGORY_lines` (lines with a match) to the struct.
+    """
+
+    def __init__(
+        self,
+        en_stop_words: Iterable[str] = (),
+        zh_stop_words: Iterable[str] = (),
+        keywords: Mapping[str, Sequence[str]] | None = None,
+        short_line: int = 30,
+        c4_min_words: int = 3,
+        c4_max_word: int = 1000,
+    ) -> None:
+        self.stop_keys, self.stop_index = _stop_table(list(en_stop_words))
+        self.zh_stop = np.zeros(textscan.TABLE_SIZE, np.uint8)
+        for char in zh_stop_words:
+            if len(char) != 1 or ord(char) >= textscan.TABLE_SIZE:
+                raise ValueError(f"Chinese stop word {char!r}: must be one character")
+            self.zh_stop[ord(char)] = 1
+        self.matcher: Matcher = compile_keywords(keywords or {})
+        self.short_line, self.c4_min_words, self.c4_max_word = short_line, c4_min_words, c4_max_word
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return self.matcher.categories
+
+    def bits(self, categories: Sequence[str]) -> int:
+        """Bit set of those of `categories` that exist."""
+        return sum(1 << i for i, name in enumerate(self.categories) if name in categories)
+
+
+def _stop_table(words: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
+    if len(words) > 64:
+        raise ValueError(f"at most 64 English stop words, not {len(words)}")
+    keys, index = np.zeros(256, np.uint64), np.zeros(256, np.uint8)
+    for i, word in enumerate(words):
+        key = scan.hash_codes(np.array([ord(c) for c in word], np.uint32))
+        slot = int(key) & 255
+        while keys[slot]:
+            slot = (slot + 1) & 255
+        keys[slot], index[slot] = key, i
+    return keys, index
+
+
+def fields(categories: Sequence[str] = ()) -> list[pa.Field]:
+    """The fields of the struct, keyword categories last."""
+    plain = [pa.field(s.name, s.type) for s in SIGNALS]
+    return plain + [pa.field(f"kw_{c}{tail}", pa.int32()) for c in categories for tail in ("", "_lines")]
+
+
+def compute(text: pa.Array, options: SignalOptions | None = None) -> pa.StructArray:
+    """The signals of each text (string or large_string; a null counts as empty)."""
+    options = options or _default_options()
+    data, offsets = text_buffers(text)
+    n = len(text)
+    counts = np.zeros((scan.COUNTS, n), np.int64)
+    entropy = np.zeros(n, np.float64)
+    hits = np.zeros((len(options.categories), n), np.int64)
+    hit_lines = np.zeros_like(hits)
+    scan.count(
+        data,
+        offsets,
+        char_table(),
+        options.zh_stop,
+        options.stop_keys,
+        options.stop_index,
+        options.short_line,
+        options.c4_min_words,
+        options.c4_max_word,
+        options.matcher.arrays,
+        options.bits(C4_BAD_LINE),
+        options.bits(C4_LOREM),
+        counts,
+        entropy,
+        hits,
+        hit_lines,
+    )
+    batch = Counts(counts, entropy)
+    arrays = [pa.array(s.value(batch).astype(s.type.to_pandas_dtype())) for s in SIGNALS]
+    for row in range(len(options.categories)):
+        arrays += [pa.array(hits[row].astype(np.int32)), pa.array(hit_lines[row].astype(np.int32))]
+    return pa.StructArray.from_arrays(arrays, fields=fields(options.categories))
+
+
+_DEFAULT: list[SignalOptions] = []
+
+
+def _default_options() -> SignalOptions:
+    if not _DEFAULT:
+        _DEFAULT.append(SignalOptions())
+    return _DEFAULT[0]

@@ -1,0 +1,1 @@
+"""Rules: predicates over signals and columns, read from YAML, checked up front, evaluated by batch."""
