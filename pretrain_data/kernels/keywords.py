@@ -98,9 +98,7 @@ def compile_keywords(terms: Mapping[str, Iterable[str]]) -> Matcher:
             if not 2 <= len(folded) <= MAX_TERM:
                 raise ValueError(f"keyword {term!r} of {category}: needs 2 to {MAX_TERM} characters")
             masks[folded] = masks.get(folded, 0) | 1 << number
-    alphabet = sorted(
-        {c for folded in masks for c in folded if c != " "} | set("abcdefghijklmnopqrstuvwxyz0123456789")
-    )
+    alphabet = sorted({c for folded in masks for c in folded if c != " "} | set("abcdefghijklmnopqrstuvwxyz0123456789"))
     symbol_of = {c: _FIRST_SYMBOL + i for i, c in enumerate(alphabet)}
     if len(symbol_of) + _FIRST_SYMBOL > 0xFFFF:
         raise ValueError("the keywords use too many different characters")

@@ -20,6 +20,8 @@ def probabilities(
     """
     import torch
 
+    if not texts:
+        return np.empty((0, model.config.num_labels), np.float32)
     limit = min(max_tokens, getattr(model.config, "max_position_embeddings", max_tokens))
     heads = [text[: limit * CHARS_PER_TOKEN] for text in texts]
     encoded = tokenizer(heads, truncation=True, max_length=limit, add_special_tokens=True, padding=False)["input_ids"]

@@ -104,9 +104,7 @@ SIGNALS: tuple[Signal, ...] = (
         scan.SENTENCES,
     ),
     _number("tokens", "tokens", "words, and runs of one punctuation mark or symbol", scan.TOKENS),
-    _number(
-        "words", "words", "tokens that are not punctuation or symbols; one a Han or Kana", scan.WORDS, GOPHER
-    ),
+    _number("words", "words", "tokens that are not punctuation or symbols; one a Han or Kana", scan.WORDS, GOPHER),
     _share("mean_word_chars", "characters in words / words", scan.WORD_CHARS, scan.WORDS, GOPHER),
     _share("alpha_word_share", "words with a letter / words", scan.ALPHA_WORDS, scan.WORDS, GOPHER),
     _share("alpha_token_share", "words with a letter / tokens", scan.ALPHA_WORDS, scan.TOKENS),
@@ -157,13 +155,9 @@ SIGNALS: tuple[Signal, ...] = (
     ),
     _number("longest_run", "code points", "longest run of one inked character", scan.LONGEST_RUN),
     # words
-    _number(
-        "en_stop_words", "words", "distinct English stop words, case-sensitive", scan.EN_STOP_DISTINCT, GOPHER
-    ),
+    _number("en_stop_words", "words", "distinct English stop words, case-sensitive", scan.EN_STOP_DISTINCT, GOPHER),
     _share("en_stop_share", "English stop words / words", scan.EN_STOP, scan.WORDS),
-    _number(
-        "zh_stop_words", "characters", "distinct Chinese stop words of one character", scan.ZH_STOP_DISTINCT
-    ),
+    _number("zh_stop_words", "characters", "distinct Chinese stop words of one character", scan.ZH_STOP_DISTINCT),
     _share("zh_stop_share", "one-character Chinese stop words / Han", scan.ZH_STOP, _HAN_CHARS),
     _share("hash_word_ratio", "# / tokens", scan.HASHES, scan.TOKENS, GOPHER),
     Signal(
@@ -184,9 +178,7 @@ SIGNALS: tuple[Signal, ...] = (
         scan.LINES,
         FINEWEB,
     ),
-    _share(
-        "ellipsis_line_share", "lines ending in ... or … / lines", scan.ELLIPSIS_LINES, scan.LINES, GOPHER
-    ),
+    _share("ellipsis_line_share", "lines ending in ... or … / lines", scan.ELLIPSIS_LINES, scan.LINES, GOPHER),
     _share(
         "bullet_line_share",
         "lines beginning with a bullet or hyphen / lines",
@@ -266,9 +258,7 @@ SIGNALS: tuple[Signal, ...] = (
         "mojibake_share",
         "share",
         "(U+FFFD, private use, and pairs such as 锟斤, Ã©, â€) / inked characters",
-        lambda c: share(
-            c[scan.MOJIBAKE] + c.of_class(textscan.REPLACEMENT) + c.of_class(textscan.PRIVATE), c.inked
-        ),
+        lambda c: share(c[scan.MOJIBAKE] + c.of_class(textscan.REPLACEMENT) + c.of_class(textscan.PRIVATE), c.inked),
     ),
     _share(
         "gbk_mojibake_share",

@@ -192,9 +192,7 @@ def _domain_end(codes: np.ndarray, flags: np.ndarray, i: int, n: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _word_end(
-    codes: np.ndarray, flags: np.ndarray, i: int, n: int, hashed: np.ndarray
-) -> tuple[int, bool, bool]:
+def _word_end(codes: np.ndarray, flags: np.ndarray, i: int, n: int, hashed: np.ndarray) -> tuple[int, bool, bool]:
     """End of the word that begins at i, whether it holds a letter, whether it is an e-mail address.
 
     Its hash goes to `hashed[0]`.

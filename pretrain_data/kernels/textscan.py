@@ -148,9 +148,7 @@ def decode(data: npt.NDArray[np.uint8], start: int, end: int, codes: npt.NDArray
             codes[n] = (b & 0x0F) << 12 | (data[i + 1] & 0x3F) << 6 | data[i + 2] & 0x3F
             i += 3
         else:
-            codes[n] = (
-                (b & 0x07) << 18 | (data[i + 1] & 0x3F) << 12 | (data[i + 2] & 0x3F) << 6 | data[i + 3] & 0x3F
-            )
+            codes[n] = (b & 0x07) << 18 | (data[i + 1] & 0x3F) << 12 | (data[i + 2] & 0x3F) << 6 | data[i + 3] & 0x3F
             i += 4
         n += 1
     return n

@@ -39,7 +39,9 @@ def load(name: str, task: str, revision: str | None = None, device: str = "cpu")
     """Load a classifier once a process. Raises InputError that says what is missing and what to do."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     folder = local_path(name, task)
     if folder is not None and not list(folder.glob("*.safetensors")):
         raise InputError(

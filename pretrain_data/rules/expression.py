@@ -215,9 +215,7 @@ class _Parser:
 
     def column(self, name: str) -> _Node:
         known = [*self.vocabulary.types, *self.parameters]
-        kind = Vocabulary({**self.vocabulary.types, **dict.fromkeys(self.parameters, NUMBER)}).type_of(
-            name, self.where
-        )
+        kind = Vocabulary({**self.vocabulary.types, **dict.fromkeys(self.parameters, NUMBER)}).type_of(name, self.where)
         assert name in known
         return _Node(kind, lambda b: b[name], frozenset([name]))
 

@@ -141,15 +141,11 @@ def read_rule_file(path: Path) -> RuleFile:
     except ValidationError as error:
         lines = []
         for fault in error.errors():
-            place = tuple(
-                p for p in fault["loc"] if not (isinstance(p, str) and p.startswith(("str", "dict", "bool")))
-            )
+            place = tuple(p for p in fault["loc"] if not (isinstance(p, str) and p.startswith(("str", "dict", "bool"))))
             known = list(RuleConfig.model_fields if "rules" in place else RuleFile.model_fields)
             hint = _nearest(str(place[-1]), known) if fault["type"] == "extra_forbidden" else ""
             message = (
-                "unknown key"
-                if fault["type"] == "extra_forbidden"
-                else fault["msg"].removeprefix("Value error, ")
+                "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
             )
             lines.append(f"{tree.position(place)}: {yamltree.dotted(place)}: {message}{hint}")
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
@@ -195,9 +191,7 @@ class Verdict:
 
     fires: npt.NDArray[np.bool_]  # (rules, n): the predicate holds
     drops: npt.NDArray[np.bool_]  # (n): some hard rule fires, or the penalty is over the bound
-    first: npt.NDArray[
-        np.int64
-    ]  # (n): number of the first hard rule that fires; -1 none; len(rules): penalty
+    first: npt.NDArray[np.int64]  # (n): number of the first hard rule that fires; -1 none; len(rules): penalty
     value: npt.NDArray[np.float64]  # (n): what it measured; NaN where none
     threshold: npt.NDArray[np.float64]  # (n)
     penalty: npt.NDArray[np.float64]  # (n): sum over the soft rules that fire
@@ -330,8 +324,7 @@ def _adjust(placed: list[Placed], adjust: Mapping[str, Variant], place: str) -> 
             unknown = [key for key in change if key not in rule.let]
             if unknown:
                 raise ConfigError(
-                    f"{place}: adjust.{rule.name}.{unknown[0]}: no such parameter"
-                    f"{_nearest(unknown[0], list(rule.let))}"
+                    f"{place}: adjust.{rule.name}.{unknown[0]}: no such parameter{_nearest(unknown[0], list(rule.let))}"
                 )
             rule = rule.model_copy(update={"let": {**rule.let, **change}})
         elif isinstance(change, str):

@@ -113,7 +113,9 @@ def _pages(pages: list[Written], files: dict[str, bytes]) -> dict[str, list[dict
         mime = f"text/html; charset={label}" if label else "text/html"
         raw = page_html(page, meta).encode(encoding, "xmlcharrefreplace")
         records.append(record("response", page.url, response("200 OK", {"Content-Type": mime}, raw), number))
-        fate = {"spam": "rules", "garbled": "rules", "blank": "rules", "exact": "dedup"}.get(page.kind, "kept")
+        # Verse, tables and sums are prose to no rule of the web: whether they stay is the rule set's choice.
+        special = page.domain == "math" or any(word in page.id for word in ("poem", "table"))
+        fate = {"spam": "rules", "garbled": "rules", "blank": "rules", "exact": "dedup"}.get(page.kind, "any" if special else "kept")
         row = {"id": page.url, "kind": page.kind, "lang": page.lang, "domain": page.domain, "fate": fate}
         if page.of:
             origin = by_id[page.of]
@@ -261,7 +263,7 @@ def _pdf(files: dict[str, bytes], truth: dict[str, list[dict[str, Any]]]) -> Non
             lines = [line for line in page.plain.split("\n") if not line.startswith("|")]
             pdf.multi_cell(0, 6, "\n\n".join(lines).encode("latin-1", "replace").decode("latin-1"))
     files["input/pdf/articles.pdf"] = bytes(pdf.output())
-    row = {"id": "pdf/articles.pdf", "kind": "pdf", "lang": "en", "domain": "encyclopedia", "fate": "kept"}
+    row = {"id": "pdf/articles.pdf", "kind": "pdf", "lang": "en", "domain": "encyclopedia", "fate": "any"}
     truth["documents"].append(row)
 
 

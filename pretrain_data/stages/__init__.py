@@ -10,7 +10,7 @@ from pretrain_data.stage import Stage
 #: Running order, and where each stage lives. A new stage is a line here and a file beside this one.
 ORDER = {
     "ingest": "IngestStage",
-    "rules": "RulesStage",
+    "rules": "Rules",
     "quality": "QualityStage",
     "pii": "PiiStage",
     "dedup": "DedupStage",

@@ -43,9 +43,7 @@ class RulesConfig(StageConfig):
         default_factory=lambda: [Path("web")],
         description="Rule files, in order: paths, or names of bundled ones (web, gopher_quality, c4 ...).",
     )
-    rules: list[RuleConfig] = Field(
-        default_factory=list, description="Rules that come after those of `files`."
-    )
+    rules: list[RuleConfig] = Field(default_factory=list, description="Rules that come after those of `files`.")
     adjust: dict[str, Variant] = Field(
         default_factory=dict,
         description="Changes to rules of `files` by name: off, other parameters, or another predicate.",
@@ -120,9 +118,7 @@ class Rules(Stage[RulesConfig]):
     def options(self) -> signals.SignalOptions:
         paths = [*wordlists.bundled(), *self.config.wordlists]
         topics = wordlists.read_topics([p for p in paths if wordlists.topic(p) != wordlists.STOP_WORDS])
-        stops = {
-            p.name.split(".")[1]: wordlists.read(p) for p in paths if p.name.startswith(wordlists.STOP_WORDS)
-        }
+        stops = {p.name.split(".")[1]: wordlists.read(p) for p in paths if p.name.startswith(wordlists.STOP_WORDS)}
         return signals.SignalOptions(
             stops.get("en", []),
             stops.get("zh", []),

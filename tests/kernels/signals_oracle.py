@@ -68,9 +68,7 @@ def tokens(text: str) -> list[tuple[int, int, bool, bool, str]]:
         elif is_han(c) or is_kana(c):
             found.append((i, i + 1, True, True, ""))
             i += 1
-        elif is_wordish(c) or (
-            c in "'’" and 0 < i < n - 1 and is_wordish(text[i - 1]) and is_wordish(text[i + 1])
-        ):
+        elif is_wordish(c) or (c in "'’" and 0 < i < n - 1 and is_wordish(text[i - 1]) and is_wordish(text[i + 1])):
             match = URL.match(text, i)
             if match and match.end() < n:
                 j = i

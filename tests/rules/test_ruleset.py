@@ -148,9 +148,7 @@ def test_faulty_files(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError) as error:
         load_rules([path])
-    assert message.replace("2: ", ":3: ") in str(error.value).replace(":2: ", ":3: ") or message in str(
-        error.value
-    )
+    assert message.replace("2: ", ":3: ") in str(error.value).replace(":2: ", ":3: ") or message in str(error.value)
 
 
 def test_bundled_names() -> None:

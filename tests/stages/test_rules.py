@@ -55,9 +55,7 @@ LATEX = (
     "\\int_0^1 x^2\\,dx = \\frac{1}{3} \\]\n"
     "\\end{proof}\n"
 )
-SPAM_ZH = (
-    "澳门赌场 真人荷官 百家乐 时时彩 北京赛车 注册送彩金 加微信 网上赌场 线上赌场 博彩网站 老虎机 六合彩 " * 8
-)
+SPAM_ZH = "澳门赌场 真人荷官 百家乐 时时彩 北京赛车 注册送彩金 加微信 网上赌场 线上赌场 博彩网站 老虎机 六合彩 " * 8
 SPAM_EN = (
     "Buy cheap viagra online without prescription. Order now for the best price and free shipping! "
     "Generic viagra and cialis at the lowest price. Click here to buy, limited time offer. "
@@ -149,9 +147,7 @@ def test_batches_do_not_matter() -> None:
     batch = pa.RecordBatch.from_arrays([texts], ["text"])
     stage = Rules(RulesConfig())
     whole = [p.rule.to_pylist() for p in stage.process(iter([batch]), Shard("a", ()))]
-    parts = [
-        p.rule.to_pylist()[0] for p in stage.process((batch.slice(i, 1) for i in range(5)), Shard("a", ()))
-    ]
+    parts = [p.rule.to_pylist()[0] for p in stage.process((batch.slice(i, 1) for i in range(5)), Shard("a", ()))]
     assert whole == [parts]
 
 
