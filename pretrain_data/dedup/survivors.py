@@ -48,7 +48,7 @@ def ranks(table: pa.Table, criteria: tuple[RankBy, ...]) -> I64:
             sort.append((f"k{i}", "descending" if criterion.order == "desc" else "ascending"))
     keys["doc_id"] = table["doc_id"]
     sort.append(("doc_id", "ascending"))
-    order = pc.sort_indices(pa.table(keys), sort_keys=sort, null_placement="at_end").to_numpy()
+    order = pc.sort_indices(pa.table(keys), sort_keys=[(*key, "at_end") for key in sort]).to_numpy()
     out = np.empty(len(order), np.int64)
     out[order] = np.arange(len(order))
     return out

@@ -67,7 +67,9 @@ def _inflate(body: bytes, window: int, limit: int) -> bytes:
         raise BodyError("decode_error", f"Content-Encoding: {error}") from None
     if len(out) > limit:
         raise BodyError("too_large", f"more than {limit} bytes after Content-Encoding")
-    return out
+    if not out and not decoder.eof:
+        raise BodyError("decode_error", "Content-Encoding: nothing can be decoded")
+    return out  # of a body that is cut off, what came
 
 
 def _deflate(body: bytes, limit: int) -> bytes:
@@ -99,4 +101,6 @@ def _brotli(body: bytes, limit: int) -> bytes:
         if body.lstrip()[:1] == b"<":
             return body
         raise BodyError("decode_error", "Content-Encoding: broken br data") from None
+    if not size and not decoder.is_finished():
+        raise BodyError("decode_error", "Content-Encoding: nothing can be decoded")
     return b"".join(parts)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-import pyarrow as pa
 import yaml
 
 
@@ -16,6 +15,7 @@ class Rules:
     """wordlists/boilerplate.yaml, compiled."""
 
     line: re.Pattern[str]
+    edge: re.Pattern[str]
     max_chars: int
     heading: re.Pattern[str]
     entry: re.Pattern[str]
@@ -26,12 +26,10 @@ class Rules:
 def _rules() -> Rules:
     text = (resources.files("pretrain_data.wordlists") / "boilerplate.yaml").read_text("utf-8")
     data = yaml.safe_load(text)
-    patterns = [p for language in ("zh", "en") for p in data["lines"][language]]
-    # `(?i)` must stand at the head of a pattern of its own: as a group it holds for its part alone.
-    joined = "|".join(f"(?i:{p[4:]})" if p.startswith("(?i)") else f"(?:{p})" for p in patterns)
     tails = data["tails"]
     return Rules(
-        re.compile(joined),
+        _joined([p for language in ("zh", "en") for p in data["lines"][language]]),
+        _joined(data["edges"]),
         data["lines"]["max_chars"],
         re.compile(tails["headings"]),
         re.compile(tails["entry"]),
@@ -39,22 +37,34 @@ def _rules() -> Rules:
     )
 
 
+def _joined(patterns: list[str]) -> re.Pattern[str]:
+    # `(?i)` may only head a whole pattern; as a group it holds for its part alone.
+    return re.compile("|".join(f"(?i:{p[4:]})" if p.startswith("(?i)") else f"(?:{p})" for p in patterns))
+
+
 def remove(text: str) -> str:
     """The text without such lines. Applying it twice changes nothing more."""
     rules = _rules()
     lines = text.split("\n")
-    kept = [line for line in _without_references(lines, rules) if not _is_boilerplate(line, rules)]
+    kept = [line for line in _without_references(lines, rules) if not _matches(line, rules.line, rules)]
+    kept = _without_edges(kept, rules)
     return text if len(kept) == len(lines) else "\n".join(kept).strip("\n")
 
 
-def remove_all(text: pa.Array) -> list[str]:
-    """`remove` for each document; null is an empty text."""
-    return [remove(value or "") for value in text.to_pylist()]
-
-
-def _is_boilerplate(line: str, rules: Rules) -> bool:
+def _matches(line: str, pattern: re.Pattern[str], rules: Rules) -> bool:
     stripped = line.strip()
-    return 0 < len(stripped) <= rules.max_chars and rules.line.search(stripped) is not None
+    return 0 < len(stripped) <= rules.max_chars and pattern.search(stripped) is not None
+
+
+def _without_edges(lines: list[str], rules: Rules) -> list[str]:
+    """Cut such lines from both ends, until a line that is none."""
+    filled = [i for i, line in enumerate(lines) if line.strip()]
+    while filled and _matches(lines[filled[0]], rules.edge, rules):
+        filled.pop(0)
+    while filled and _matches(lines[filled[-1]], rules.edge, rules):
+        filled.pop()
+    whole = len(filled) == sum(1 for line in lines if line.strip())
+    return lines if whole else lines[filled[0] : filled[-1] + 1] if filled else []
 
 
 def _without_references(lines: list[str], rules: Rules) -> list[str]:

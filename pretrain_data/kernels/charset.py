@@ -87,7 +87,7 @@ def _known(label: str | None) -> str | None:
     name = _DECODERS.get(name, name)
     try:
         info = codecs.lookup(name)
-    except LookupError:
+    except (LookupError, ValueError):  # unknown, or with a NUL in it
         return None
     return info.name if getattr(info, "_is_text_encoding", True) else None
 

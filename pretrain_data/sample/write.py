@@ -115,7 +115,9 @@ def _pages(pages: list[Written], files: dict[str, bytes]) -> dict[str, list[dict
         records.append(record("response", page.url, response("200 OK", {"Content-Type": mime}, raw), number))
         # Verse, tables and sums are prose to no rule of the web: whether they stay is the rule set's choice.
         special = page.domain == "math" or any(word in page.id for word in ("poem", "table"))
-        fate = {"spam": "rules", "garbled": "rules", "blank": "rules", "exact": "dedup"}.get(page.kind, "any" if special else "kept")
+        fate = {"spam": "rules", "garbled": "rules", "blank": "rules", "exact": "dedup"}.get(
+            page.kind, "any" if special else "kept"
+        )
         row = {"id": page.url, "kind": page.kind, "lang": page.lang, "domain": page.domain, "fate": fate}
         if page.of:
             origin = by_id[page.of]

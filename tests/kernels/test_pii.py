@@ -1,0 +1,117 @@
+"""Personal data: found beside Chinese text, validated, and nothing else touched."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stdnum import luhn
+from stdnum.cn import ric
+
+from pretrain_data.kernels import pii
+
+IDENTITY = "11010519491231002X"  # the standard's own example
+CARD = "6228480402564890018"
+
+
+def found(text: str) -> list[tuple[str, str]]:
+    (spans,) = pii.find(pa.array([text], pa.large_string()))
+    return [(span.type, text[span.start : span.end]) for span in spans]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("请打13812345678联系我", [("PHONE", "13812345678")]),
+        ("电话：+86 138-1234-5678。", [("PHONE", "+86 138-1234-5678")]),
+        ("手机１３８１２３４５６７８微信同号", [("PHONE", "１３８１２３４５６７８")]),
+        ("電話02-2345，手機13912345678請回電", [("PHONE", "13912345678")]),
+        ("座机010-62345678转801", [("PHONE_LANDLINE", "010-62345678")]),
+        ("call (415) 555-2671 or +44 20 7946 0958 now", [("PHONE", "(415) 555-2671"), ("PHONE", "+44 20 7946 0958")]),
+        ("邮箱zhangsan@163.com请查收", [("EMAIL", "zhangsan@163.com")]),
+        ("Contact: a.b-c+d@mail.example.co.uk.", [("EMAIL", "a.b-c+d@mail.example.co.uk")]),
+        (f"身份证号{IDENTITY}已登记", [("ID_CARD", IDENTITY)]),
+        (f"卡号{CARD}，请核对", [("BANK_CARD", CARD)]),
+        ("card number 4111 1111 1111 1234 no", []),
+        ("来自223.134.30.35的请求", [("IP", "223.134.30.35")]),
+        ("SSN 539-15-6107 on file", [("US_SSN", "539-15-6107")]),
+        ("车牌京A12345D和沪A12345", [("PLATE", "京A12345D"), ("PLATE", "沪A12345")]),
+        ("护照号E12345678出境", [("PASSPORT", "E12345678")]),
+        ("加微信reader_2024看照片，QQ：123456789", [("WECHAT", "reader_2024"), ("QQ", "123456789")]),
+        # What only looks like it:
+        ("订单号13812345678已发货", []),
+        ("版本 1.2.3.4 和 version 10.20.30.40", []),
+        ("内网192.168.1.1与127.0.0.1", []),
+        ("身份证号110105194912310021无效", []),
+        ("ISBN 978-7-111-12345-6，DOI 10.1000/182", []),
+        ("编号12345678901234567890", []),
+        ("共17400000000元", []),
+        ("2024-01-15 12:30:45 时刻", []),
+        ("全文没有任何号码，只有文字。", []),
+        ("", []),
+    ],
+)
+def test_what_is_found(text: str, expected: list[tuple[str, str]]) -> None:
+    assert found(text) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10**12))
+def test_the_check_digits_are_those_of_stdnum(seed: int) -> None:
+    rng = random.Random(seed)
+    body = "110101" + f"{rng.randrange(1920, 2010)}{rng.randrange(1, 13):02}{rng.randrange(1, 29):02}"
+    body += "".join(str(rng.randrange(10)) for _ in range(3))
+    number = body + rng.choice("0123456789X")
+    valid = ric.calc_check_digit(number) == number[-1]
+    assert (("ID_CARD", number) in found(f"证件{number}。")) == valid
+    card = "622848" + "".join(str(rng.randrange(10)) for _ in range(13))
+    assert (("BANK_CARD", card) in found(f"卡号{card}。")) == luhn.is_valid(card)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([" 13812345678 ", "a@b.com", "中文", "x", IDENTITY, "\n", "８.8.8.8", "。", "8.8.8.8 "]),
+        max_size=12,
+    )
+)
+def test_scrubbing_touches_nothing_else_and_once_is_enough(parts: list[str]) -> None:
+    text = "".join(parts)
+    (spans,) = pii.find(pa.array([text]))
+    assert spans == sorted(spans)
+    assert all(one.end <= other.start for one, other in zip(spans, spans[1:], strict=False))
+    scrubbed = pii.scrub(text, spans, lambda span, value: f"<|{span.type.lower()}|>")
+    rest = scrubbed
+    for span in spans:
+        rest = rest.replace(f"<|{span.type.lower()}|>", text[span.start : span.end], 1)
+    assert rest == text
+    (again,) = pii.find(pa.array([scrubbed]))
+    assert pii.scrub(scrubbed, again, lambda span, value: "?") == scrubbed
+
+
+def test_batches_with_nulls_and_slices() -> None:
+    texts = pa.array(["x", None, "拨打13812345678", "none"], pa.large_string()).slice(1)
+    assert [len(spans) for spans in pii.find(texts)] == [0, 1, 0]
+    assert pii.find(texts, ["EMAIL"]) == [[], [], []]
+
+
+def test_the_injected_truth(shared_data: Path) -> None:
+    rows = [json.loads(line) for line in (shared_data / "text/pii/injected.jsonl").open(encoding="utf-8")]
+    spans = pii.find(pa.array([row["text"] for row in rows], pa.large_string()))
+    total, hit, guessed, right = 0, 0, 0, 0
+    for row, mine in zip(rows, spans, strict=True):
+        cover = {c for s in mine for c in range(s.start, s.end)}
+        true = {c for s, e, _ in row["spans"] for c in range(s, e)}
+        for s, e, kind in row["spans"]:
+            if kind not in ("PERSON", "ADDRESS"):
+                total += 1
+                hit += sum(c in cover for c in range(s, e)) >= 0.9 * (e - s)
+        guessed += len(mine)
+        right += sum(2 * sum(c in true for c in range(s.start, s.end)) >= s.end - s.start for s in mine)
+    assert hit / total >= 0.98
+    assert right / guessed >= 0.99
