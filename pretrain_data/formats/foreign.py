@@ -81,8 +81,7 @@ def _units(path: Path, label: str) -> Iterator[tuple[Unit, int]]:
             metadata, names = file.metadata, file.schema_arrow.names
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: not a Parquet file ({error})") from None
-    if "text" not in names:
-        raise InputError(f"{path}: has no column text (its columns: {', '.join(names)})")
+    _check_text(str(path), names)
     start, size = 0, 0
     for group in range(metadata.num_row_groups):
         size += metadata.row_group(group).total_byte_size
@@ -91,9 +90,15 @@ def _units(path: Path, label: str) -> Iterator[tuple[Unit, int]]:
             start, size = group + 1, 0
 
 
+def _check_text(path: str, names: list[str]) -> None:
+    if "text" not in names:
+        raise InputError(f"{path}: has no column text (its columns: {', '.join(names)})")
+
+
 def _parquet(unit: Unit) -> Iterator[Processed]:
     try:
         with pq.ParquetFile(unit.path) as file:
+            _check_text(unit.path, file.schema_arrow.names)
             groups = list(range(unit.start, unit.end if unit.end is not None else file.num_row_groups))
             position = sum(file.metadata.row_group(g).num_rows for g in range(unit.start))
             for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups, use_threads=False):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class MegatronReader:
         self.pointers = np.frombuffer(index, "<i8", count, 34 + 4 * count)
         self.marks = np.frombuffer(index, "<i8", marks, 34 + 12 * count)
         path = prefix.with_name(prefix.name + ".bin")
-        dtype = np.dtype(_TYPES[code])
+        dtype: Any = _TYPES[code]
         # An empty file can't be mapped.
         self.tokens: np.ndarray = np.empty(0, dtype)
         if path.stat().st_size:

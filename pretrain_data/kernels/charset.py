@@ -83,7 +83,10 @@ def _known(label: str | None) -> str | None:
     """Python's codec for a label, None where there is none."""
     if not label:
         return None
-    name = (map_encoding_to_html5(label.strip().lower(), fallback_utf8=False) or label).lower()
+    standard = map_encoding_to_html5(label.strip().lower(), fallback_utf8=False)
+    if standard is None:  # no label of the web's: Python knows codecs that aren't encodings of text
+        return None
+    name = standard.lower()
     name = _DECODERS.get(name, name)
     try:
         info = codecs.lookup(name)

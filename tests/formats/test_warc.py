@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_records_and_their_offsets(tmp_path: Path) -> None:
 def test_byte_ranges_share_the_records_out(tmp_path: Path, cuts: int) -> None:
     data = b"".join(MEMBERS)
     edges = [len(data) * i // cuts for i in range(cuts + 1)]
-    found = [url for low, high in zip(edges, edges[1:], strict=False) for url in urls(read(tmp_path, data, low, high))]
+    found = [url for low, high in itertools.pairwise(edges) for url in urls(read(tmp_path, data, low, high))]
     assert found == ALL
 
 

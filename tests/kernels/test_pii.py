@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_scrubbing_touches_nothing_else_and_once_is_enough(parts: list[str]) -> 
     text = "".join(parts)
     (spans,) = pii.find(pa.array([text]))
     assert spans == sorted(spans)
-    assert all(one.end <= other.start for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one.end <= other.start for one, other in itertools.pairwise(spans))
     scrubbed = pii.scrub(text, spans, lambda span, value: f"<|{span.type.lower()}|>")
     rest = scrubbed
     for span in spans:

@@ -1,0 +1,107 @@
+"""ingest: every record comes out as a document or as a counted drop, and ids are stable."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretrain_data.stage import Processed
+from pretrain_data.stages.ingest import IngestConfig, IngestStage
+
+
+def ingest(target: Path, **settings: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Counter[str]]:
+    """Documents, drops and metrics of an input, without Spark."""
+    stage = IngestStage(IngestConfig(input=str(target), source="s", **settings))
+    kept, dropped, metrics = [], [], Counter[str]()
+    for shard in stage.plan(target.parent):
+        for done in stage.process(iter(()), shard):
+            assert isinstance(done, Processed)
+            metrics.update(done.metrics)  # type: ignore[arg-type]
+            rules = done.rule.to_pylist() if done.rule is not None else [None] * done.batch.num_rows
+            details = done.detail.to_pylist() if done.detail is not None else [None] * done.batch.num_rows
+            for row, rule, detail in zip(done.batch.to_pylist(), rules, details, strict=True):
+                (kept if rule is None else dropped).append({**row, "rule": rule, "detail": detail})
+    ids = [row["doc_id"] for row in kept + dropped]
+    assert len(ids) == len(set(ids))
+    return kept, dropped, metrics
+
+
+def test_a_tree_of_files(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    (root / "src").mkdir(parents=True)
+    (root / "src" / "a.py").write_text("x = 1\n")
+    (root / "b.md").write_text("# 标题\n\n正文")
+    (root / "c.txt").write_bytes("纯文本，没有标记。".encode("gb18030") * 5)
+    (root / "d.html").write_text("<title>T</title><p>网页的正文</p>")
+    (root / "e.bin").write_bytes(b"\0\1")
+    (root / ".hidden").write_text("no")
+    (root / "f.jsonl").write_text(json.dumps({"id": "j", "text": "a line", "extra": 1}) + "\nbroken\n")
+    (root / "g.pdf").write_bytes(b"no pdf")
+    (root / "h.txt").write_text("   ")
+    kept, dropped, _ = ingest(root)
+    by_id = {row["source_id"]: row for row in kept}
+    assert sorted(by_id) == ["b.md", "c.txt", "d.html", "j", "src/a.py"]
+    assert by_id["src/a.py"]["format"] == "code"
+    assert by_id["b.md"]["format"] == "markdown"
+    assert by_id["c.txt"]["text"].startswith("纯文本，没有标记。")
+    assert (by_id["d.html"]["text"], by_id["d.html"]["title"], by_id["d.html"]["lang"]) == ("网页的正文", "T", "zh")
+    assert (by_id["j"]["extra"], by_id["j"]["source"]) == (1, "s")
+    assert sorted(row["rule"] for row in dropped) == ["bad_json", "empty", "pdf_broken", "unknown_format"]
+    again, _, _ = ingest(root, shard_bytes=1 << 16)
+    assert [row["doc_id"] for row in again] == [row["doc_id"] for row in kept]
+
+
+def test_nothing_there_is_an_error(tmp_path: Path) -> None:
+    from pretrain_data.errors import InputError
+
+    with pytest.raises(InputError, match="no file there"):
+        ingest(tmp_path / "nothing")
+
+
+def test_the_shared_broken_inputs(shared_data: Path) -> None:
+    """What broken.json asks of ingest: pages kept, and the rules of the rest."""
+    expected: dict[str, tuple[int, list[str]]] = {
+        "truncated_gzip.warc.gz": (4, ["corrupt_record"]),
+        "garbage_tail.warc.gz": (5, ["corrupt_record"]),
+        "flipped_byte.warc.gz": (4, ["corrupt_record"]),
+        "empty.warc.gz": (0, []),
+        "huge_line.warc.gz": (2, ["too_large"]),
+        "bomb.warc.gz": (2, ["too_large"]),
+        "nul_bytes.warc.gz": (2, ["garbled"]),
+        "not_gzip.warc.gz": (0, ["corrupt_record"]),
+        "bad_urls.warc.gz": (3, []),
+        "surrogates.warc.gz": (2, []),
+        "zero_width.warc.gz": (1, []),
+        "bad.jsonl": (2, ["bad_json", "bad_json", "not_text", "null_text", "null_text"]),
+        "not_parquet.parquet": (0, ["broken_file"]),
+        "wrong_columns.parquet": (0, ["broken_file"]),
+        "null_and_dup_ids.parquet": (3, ["null_text"]),
+    }
+    for name, (pages, rules) in expected.items():
+        kept, dropped, _ = ingest(shared_data / "broken" / name)
+        assert (len(kept), sorted(r["rule"] for r in dropped)) == (pages, rules), name
+        for row in kept:
+            assert "\0" not in row["text"]
+            row["text"].encode("utf-8")
+    kept, dropped, _ = ingest(shared_data / "broken" / "deep_nesting.warc.gz")
+    assert len(kept) + len(dropped) == 3
+    assert len(kept) >= 2
+    kept, dropped, _ = ingest(shared_data / "broken" / "binary_as_html.warc.gz")
+    assert "garbled" in [r["rule"] for r in dropped]
+    kept, _, _ = ingest(shared_data / "broken" / "wrong_charset.warc.gz")
+    assert any("\u4e00" <= c <= "\u9fff" for c in kept[0]["text"])
+    missing = next(r for r in ingest(shared_data / "broken" / "wrong_columns.parquet")[1])
+    assert "text" in missing["detail"]
+
+
+def test_the_shared_crawl_is_accounted_for(shared_data: Path) -> None:
+    path = shared_data / "crawl/warc/crawl-007.warc.gz"
+    kept, dropped, metrics = ingest(path)
+    assert len(kept) + len(dropped) == 161 + 6 + 6 + 6
+    assert metrics["records.warcinfo"] == 1
+    assert Counter(r["rule"] for r in dropped)["revisit"] == 6
+    assert Counter(r["rule"] for r in dropped)["http_status"] == 12
