@@ -133,6 +133,8 @@ class Pipeline:
             _check(name, source, entries)
             _never_empty(stage, source, staging, entries)
         manifest = self._manifest(stage, source, fingerprint, entries, run.metrics, started, clock)
+        if isinstance(stage, OrderStage):
+            manifest |= self._used(name, source, staging, entries)
         shutil.rmtree(staging / "shards", ignore_errors=True)
         shutil.rmtree(staging / "scratch", ignore_errors=True)
         _remove_temporary(staging)
@@ -156,6 +158,15 @@ class Pipeline:
             finished = result.count()
         if finished != len(todo):
             raise AccountingError(f"stage {stage.name}: {finished} of {len(todo)} shards came back")
+
+    def _used(self, name: str, source: Dataset, staging: Path, entries: list[dict[str, Any]]) -> dict[str, Any]:
+        """Documents in and out of an order, in which one may stand several times; none may be missing."""
+        paths = [str(staging / "documents" / f"{e['name']}.parquet") for e in entries]
+        used = self.spark.read.parquet(*paths).select("doc_id").distinct().count() if paths else 0
+        documents = sum(shard.rows or 0 for shard in source.shards)
+        if source.manifest is not None and used != documents:
+            raise AccountingError(f"stage {name}: {documents} documents in, {used} in the order")
+        return {"documents_in": used, "documents": used, "uses": sum(e["rows"] for e in entries)}
 
     def _manifest(
         self,

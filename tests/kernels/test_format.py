@@ -10,7 +10,10 @@ from pretrain_data.kernels.format import detect
 
 PYTHON = "import os\n\n\ndef main(path):\n    for name in os.listdir(path):\n        print(name)\n\n\nmain('.')\n"
 C = '#include <stdio.h>\n\nint main(void) {\n    printf("hi\\n");\n    return 0;\n}\n'
-CHINESE_CODE = "# 统计词频\nimport sys\n\ndef count(lines):\n    result = {}\n    for line in lines:  # 逐行读取\n        result[line] = 1\n    return result\n"
+CHINESE_CODE = (
+    "# 统计词频\nimport sys\n\ndef count(lines):\n    result = {}\n"
+    "    for line in lines:  # 逐行读取\n        result[line] = 1\n    return result\n"
+)
 LATEX = (
     "\\section{导论}\n设 $f$ 连续。\n\\begin{equation}\n\\int_0^1 f(x)\\,dx = 1\n\\end{equation}\n由 \\ref{eq} 可得。"
 )

@@ -1,0 +1,35 @@
+"""Every config that we ship validates, and so does each README example."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pretrain_data.cli import app, open_pipeline
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize("name", ["sample", "production", "nightly"])
+def test_shipped_configs_validate(name: str) -> None:
+    result = CliRunner().invoke(app, ["validate", str(ROOT / "configs" / f"{name}.yaml")])
+    assert result.exit_code == 0, result.output
+    assert "ingest → rules → quality → pii → dedup → classify → mix → export" in result.output
+
+
+def test_the_readme_s_configs_validate(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        (tmp_path / "c.yaml").write_text(block, encoding="utf-8")
+        assert list(open_pipeline(tmp_path / "c.yaml").stages) == ["dedup"]
+
+
+def test_every_job_names_its_stage() -> None:
+    from pretrain_data.stages import ORDER
+
+    for name in ORDER:
+        assert f'stage_main("{name}")' in (ROOT / "jobs" / f"{name}.py").read_text(encoding="utf-8")
