@@ -1,0 +1,133 @@
+"""dedup end to end: by brute force on made-up texts, and by the exact truth on real ones."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from pretrain_data.cli import open_pipeline
+
+pytestmark = pytest.mark.spark
+
+
+def dedup(folder: Path, spark: Any, name: str = "w", **settings: Any) -> tuple[dict[str, Any], dict[str, Any], Path]:
+    """Kept and dropped rows by source_id, and the stage's folder."""
+    config = folder / "dedup.yaml"
+    config.write_text(json.dumps({"workspace": name, "stages": {"dedup": {"input": "in.parquet", **settings}}}))
+    pipeline = open_pipeline(config)
+    pipeline._spark = spark
+    (outcome,) = pipeline.run()
+    assert outcome.state == "done"
+    out = folder / name / "dedup"
+    kept, dropped = (ds.dataset(out / part).to_table().to_pylist() for part in ("documents", "dropped"))
+    return {r["source_id"]: r for r in kept}, {r["source_id"]: r for r in dropped}, out
+
+
+def shingles(text: str) -> frozenset[tuple[str, ...]]:
+    words = text.split()
+    return frozenset(tuple(words[i : i + 5]) for i in range(len(words) - 4))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """Families of random texts with a growing number of edits; no two families are alike."""
+    rng = random.Random(5)
+    texts = {}
+    for family in range(30):
+        words = [f"w{rng.randrange(10**6)}" for _ in range(120)]
+        for member in range(rng.randrange(1, 7)):
+            edited = list(words)
+            for at in rng.sample(range(120), member * rng.choice([0, 1, 2])):
+                edited[at] = f"e{rng.randrange(10**6)}"
+            texts[f"{family}-{member}"] = " ".join(edited)
+    order = list(texts)
+    rng.shuffle(order)
+    table = pa.table({"id": order, "text": [texts[i] for i in order], "lang": ["en"] * len(order)})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=17)
+    return tmp_path, texts
+
+
+def true_pairs(texts: dict[str, str]) -> dict[tuple[str, str], float]:
+    sets = {i: shingles(t) for i, t in texts.items()}
+    return {
+        (a, b): len(sets[a] & sets[b]) / len(sets[a] | sets[b]) for a, b in itertools.combinations(sorted(texts), 2)
+    }
+
+
+def test_exact_verification_gives_the_components_of_brute_force(
+    corpus: tuple[Path, dict[str, str]], spark: Any
+) -> None:
+    folder, texts = corpus
+    kept, dropped, out = dedup(folder, spark, threshold=0.7, verify="exact", chain="keep", miss_probability=1e-6)
+    pairs = true_pairs(texts)
+    graph = nx.Graph([pair for pair, j in pairs.items() if j >= 0.7])
+    graph.add_nodes_from(texts)
+    components = list(nx.connected_components(graph))
+    assert len(kept) == len(components)
+    for component in components:
+        survivors = component & set(kept)
+        assert len(survivors) == 1
+        (survivor,) = survivors
+        for member in component - survivors:
+            row = dropped[member]
+            assert (row["kept_id"], row["kept_doc_id"]) == (survivor, kept[survivor]["doc_id"])
+            exact = pairs[min(member, survivor), max(member, survivor)]
+            assert row["value"] == pytest.approx(exact, abs=1e-6)
+            assert row["rule"] == ("exact_duplicate" if texts[member] == texts[survivor] else "near_duplicate")
+            assert row["threshold"] == 0.7
+    assert all(row["cluster_id"] == row["doc_id"] for row in kept.values())
+    forest = pq.read_table(out / "graph" / "forest.parquet")
+    assert forest.num_rows == len(texts) - len(components)
+
+
+def test_split_chains_keep_what_nothing_stands_for(corpus: tuple[Path, dict[str, str]], spark: Any) -> None:
+    folder, texts = corpus
+    kept, dropped, _ = dedup(folder, spark, threshold=0.7, verify="exact", chain="split", miss_probability=1e-6)
+    pairs = true_pairs(texts)
+    for source_id, row in dropped.items():
+        assert row["kept_id"] in kept
+        assert pairs[min(source_id, row["kept_id"]), max(source_id, row["kept_id"])] >= 0.7
+    for a, b in itertools.combinations(sorted(kept), 2):
+        assert pairs[a, b] < 0.7, "of two documents that are alike one stands for the other"
+
+
+def test_groups_are_looser_than_clusters(corpus: tuple[Path, dict[str, str]], spark: Any) -> None:
+    folder, texts = corpus
+    kept, _, _ = dedup(folder, spark, threshold=0.95, spacing_threshold=0.5, verify="exact", miss_probability=1e-6)
+    graph = nx.Graph([pair for pair, j in true_pairs(texts).items() if j >= 0.5])
+    for component in nx.connected_components(graph):
+        groups = {kept[member]["similar_group"] for member in component & set(kept)}
+        assert len(groups) == 1
+
+
+def test_short_and_empty_texts_are_never_collapsed(tmp_path: Path, spark: Any) -> None:
+    texts = ["一", "二", "一二", "！", "？", "hello", "Hello!", "hello world", "１２３", "123"]
+    pq.write_table(pa.table({"id": [str(i) for i in range(len(texts))], "text": texts}), tmp_path / "in.parquet")
+    kept, dropped, _ = dedup(tmp_path, spark)
+    assert len(kept) == 8
+    assert {frozenset((i, row["kept_id"])) for i, row in dropped.items()} == {frozenset("56"), frozenset("89")}
+
+
+def test_the_real_truth(shared_data: Path, tmp_path: Path, spark: Any) -> None:
+    """Pair recall, exact recall and both precisions, counted here as their definitions say."""
+    (tmp_path / "in.parquet").symlink_to(shared_data / "text/dedup/docs.parquet")
+    truth = pq.read_table(shared_data / "text/dedup/truth_pairs.parquet").to_pylist()
+    near = {(r["id1"], r["id2"]): r["jaccard"] for r in truth}
+    near |= {(b, a): j for (a, b), j in near.items()}
+    kept, dropped, _ = dedup(tmp_path, spark, threshold=0.8, verify="exact")
+    assert not set(kept) & set(dropped)
+    alike = [r for r in truth if r["jaccard"] >= 0.85]
+    assert sum(r["id1"] in dropped or r["id2"] in dropped for r in alike) / len(alike) >= 0.995
+    same = [r for r in truth if r["jaccard"] == 1]
+    assert all(r["id1"] in dropped or r["id2"] in dropped for r in same)
+    right = sum(near.get((i, row["kept_id"]), 0) >= 0.75 for i, row in dropped.items())
+    assert right / len(dropped) >= 0.99
