@@ -16,6 +16,7 @@ from pretrain_data.errors import PretrainDataError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+LOGGING = Path(__file__).with_name("log4j2.properties")
 JAVA_VERSIONS = (17, 21)
 
 #: What our jobs want unless the config or spark-submit says otherwise.
@@ -68,12 +69,16 @@ def start(config: SparkConfig, app_name: str) -> SparkSession:
         wanted = {k: v for k, v in wanted.items() if k not in given}
     else:
         wanted["spark.driver.memory"] = config.driver_memory
+        if config.master.startswith("local"):
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+            quiet = f"-Dlog4j2.configurationFile=file:{LOGGING}"
+            wanted["spark.driver.extraJavaOptions"] = (
+                f"{quiet} {wanted.get('spark.driver.extraJavaOptions', '')}".strip()
+            )
         builder = builder.master(config.master)
     for name, value in wanted.items():
         builder = builder.config(name, value)
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
-    return session
+    return builder.getOrCreate()
 
 
 def check_java() -> str:
