@@ -132,7 +132,7 @@ class Pipeline:
             entries = _sidecars(source.shards, staging)
             _check(name, source, entries)
             _never_empty(stage, source, staging, entries)
-        manifest = self._manifest(stage, source, fingerprint, entries, run.metrics, started, clock)
+        manifest = self._manifest(stage, source, fingerprint, entries, run.metrics, staging, started, clock)
         if isinstance(stage, OrderStage):
             manifest |= self._used(name, source, staging, entries)
         shutil.rmtree(staging / "shards", ignore_errors=True)
@@ -175,6 +175,7 @@ class Pipeline:
         fingerprint: str,
         entries: list[dict[str, Any]],
         metrics: dict[str, Any],
+        staging: Path,
         started: datetime,
         clock: float,
     ) -> dict[str, Any]:
@@ -187,11 +188,13 @@ class Pipeline:
             "stage": stage.name,
             "fingerprint": fingerprint,
             "content": digest([[s["name"], s["documents_file"]] for s in shards]),
+            "schema": _columns(staging, entries),
             "config_hash": config_digest(stage),
             "config": stage.config.model_dump(mode="json"),
             "code_version": code_version(),
             "seed": self.config.seed,
             "input": {
+                "files": [_stamp(u) for s in source.shards for u in s.units] if source.manifest is None else [],
                 "path": source.path,
                 "fingerprint": source.fingerprint,
                 "documents": sum(s.rows or 0 for s in source.shards) if source.manifest else None,
@@ -280,6 +283,18 @@ def _units_fingerprint(shards: tuple[Shard, ...]) -> str:
             stamp = [stat.st_size, stat.st_mtime_ns] if stat else []
             parts.append([shard.name, unit.label, unit.format, unit.start, unit.end, *stamp])
     return digest(parts)
+
+
+def _columns(staging: Path, entries: list[dict[str, Any]]) -> dict[str, str]:
+    """Name and Arrow type of each column of the output."""
+    files = [f"{e['name']}.parquet" for e in entries if e["documents_file"]] or ["part-empty.parquet"]
+    return {field.name: str(field.type) for field in pq.read_schema(staging / "documents" / files[0])}
+
+
+def _stamp(unit: Unit) -> dict[str, Any]:
+    """What a piece of foreign input was when it was read."""
+    stat = os.stat(unit.path)
+    return {"file": _describe(unit), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
 def _describe(unit: Unit) -> str:

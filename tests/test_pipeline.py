@@ -71,8 +71,12 @@ def test_a_run_keeps_or_drops_every_document(tmp_path: Path, corpus: Path, spark
     assert manifest["metrics"] == {"seen": 50, "total": 50}
     assert manifest["kept_by"]["lang"] == {"en": [30, manifest["chars"]]}
     assert manifest["documents_in"] == 50
+    assert manifest["schema"]["text"] == "large_string"
+    assert manifest["schema"]["total"] == "int64"
     lines = json.loads((tmp_path / "w" / "lines" / MANIFEST).read_text())
     assert lines["lineage"]["part-00003"] == ["f3.txt"]
+    assert lines["input"]["files"][3]["file"] == "f3.txt"
+    assert lines["input"]["files"][3]["bytes"] == (corpus / "f3.txt").stat().st_size
     ordered = pq.read_table(tmp_path / "w" / "sort" / "documents")["text"].to_pylist()
     assert ordered == sorted(kept["text"].to_pylist())
 
