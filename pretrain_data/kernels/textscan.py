@@ -125,8 +125,10 @@ def class_of(code: int, table: npt.NDArray[np.uint8]) -> int:
     if code < 0x40000:
         return HAN
     if code >= 0xF0000:
-        return PRIVATE
-    if 0xE0000 <= code < 0xE01F0:
+        return PRIVATE if code & 0xFFFE != 0xFFFE else OTHER
+    if 0xE0100 <= code < 0xE01F0:  # variation selectors
+        return MARK
+    if code == 0xE0001 or 0xE0020 <= code < 0xE0080:  # tags
         return CONTROL
     return OTHER
 

@@ -8,8 +8,10 @@ import importlib.metadata
 import importlib.util
 import io
 import json
+import os
 import pydoc
 import re
+import subprocess
 import sys
 import uuid
 from collections.abc import Iterable
@@ -174,11 +176,23 @@ def _modules(kind: str) -> list[str]:
     return str(yaml.safe_load(text)[kind]).split()
 
 
+_PYDOC = """
+import importlib, json, pydoc, sys
+pages = {}
+for name in sys.argv[1:]:
+    module = importlib.import_module(name)
+    pages[name] = pydoc.html.page(pydoc.describe(module), pydoc.html.document(module, name))
+print(json.dumps(pages))
+"""
+
+
 def _pydoc(files: dict[str, bytes], truth: dict[str, list[dict[str, Any]]]) -> None:
+    # In a process of its own: pydoc prints the values of module variables, and those change as a process lives.
+    command = [sys.executable, "-c", _PYDOC, *_modules("documented")]
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    made = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
     records = []
-    for number, name in enumerate(_modules("documented")):
-        module = importlib.import_module(name)
-        page = pydoc.html.page(pydoc.describe(module), pydoc.html.document(module, name))
+    for number, (name, page) in enumerate(json.loads(made).items()):
         page = _PATHS.sub("", _FILE_SECTION.sub("", _ADDRESS.sub("", page)))
         url = f"https://docs.sample.example/{name}.html"
         block = response("200 OK", {"Content-Type": "text/html; charset=utf-8"}, page.encode("utf-8", "replace"))
