@@ -234,6 +234,8 @@ class MixStage(Stage[MixConfig]):
                 value[at] = self.measure.key(batch, ids, phase, number)[at] / 2.0**KEY_BITS
                 cuts = np.array([self.plans[phase.first + int(i)].cut for i in leaf[at]], float)
                 threshold[at] = cuts / 2.0**KEY_BITS
+            # Left out beside the cut, so that the part's tokens come out right (plan.trimmed).
+            rule[unused & (value < threshold)] = "trimmed"
             rule[unused & (tokens == 0)] = "no_tokens"
         metrics = {
             "tokens_in": float(tokens.sum(dtype=np.int64)),
