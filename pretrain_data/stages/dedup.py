@@ -28,6 +28,8 @@ from pretrain_data.stage import Processed, Shard, Stage, StageConfig, StageRun
 
 #: Edges the driver holds at most (28 bytes each while the forest is made).
 MAX_EDGES = 40_000_000
+#: Documents that the driver marks for exact verification at most (one byte each).
+MAX_EXACT_DOCUMENTS = 2_000_000_000
 
 
 class DedupConfig(StageConfig):
@@ -111,6 +113,11 @@ class DedupStage(Stage[DedupConfig]):
         store.create()
         candidates = self._candidates(run, shards, store, bands)
         exact = config.verify == "exact"
+        if exact and documents > MAX_EXACT_DOCUMENTS:
+            raise PretrainDataError(
+                f"{documents:,} documents are more than `verify: exact` marks on the driver ({MAX_EXACT_DOCUMENTS:,}); "
+                "use `verify: signature`"
+            )
         if exact:
             self._write_sets(run, shards, store, candidates)
         forest, edges = self._forest(run, store, candidates, exact)
