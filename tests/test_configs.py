@@ -33,3 +33,10 @@ def test_every_job_names_its_stage() -> None:
 
     for name in ORDER:
         assert f'stage_main("{name}")' in (ROOT / "jobs" / f"{name}.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "rules").glob("*.yaml")), ids=lambda p: p.name)
+def test_shipped_rule_overlays_compile(path: Path) -> None:
+    from pretrain_data.stages.rules import RulesConfig, rule_set
+
+    assert rule_set(RulesConfig(files=[path])) is not None
