@@ -26,6 +26,9 @@ RANKED_SIZES = 256
 #: Classes of groups up to this size are ranked in 256 pieces, as they may hold most of the corpus.
 SPLIT_SIZES = 8
 
+#: A place ends up as phase + place in a double: it must not round up to the next phase.
+LAST_PLACE = 1.0 - 2.0**-40
+
 _PLACE = "shard string, row long, phase int, leaf int, use int, tokens long, place double"
 
 
@@ -175,7 +178,7 @@ def write_places(places: DataFrame, scratch: Path, partitions: int) -> None:
         yield pa.RecordBatch.from_pydict({"written": pa.array([written], pa.int64())})
 
     (
-        places.selectExpr("shard", "row", "use", "phase", "phase + place as position")
+        places.selectExpr("shard", "row", "use", "phase", f"phase + least(place, {LAST_PLACE!r}D) as position")
         .repartition(partitions, "shard")
         .sortWithinPartitions("shard", "row", "phase", "use")
         .mapInArrow(write, "written long")
