@@ -71,6 +71,13 @@ COLUMNS: tuple[Column, ...] = (
         "training loss group: zh-knowledge, en-knowledge, code, math, ...",
     ),
     Column("tokens", pa.int32(), "mix", "tokens", "length under the training tokenizer"),
+    Column(
+        "positions",
+        pa.list_(pa.float64()),
+        "mix",
+        "phase + place in [0, 1)",
+        "one for each use of it in the training order",
+    ),
 )
 
 BY_NAME: dict[str, Column] = {column.name: column for column in COLUMNS}
