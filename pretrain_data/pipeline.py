@@ -132,7 +132,12 @@ class Pipeline:
             entries = _sidecars(source.shards, staging)
             _check(name, source, entries)
             _never_empty(stage, source, staging, entries)
-        manifest = self._manifest(stage, source, fingerprint, entries, run.metrics, staging, started, clock)
+        run.shards = entries
+        with errors_from_workers():
+            stage.conclude(run)
+        for warning in run.warnings:
+            self.say(f"warning: {name}: {warning}")
+        manifest = self._manifest(stage, source, fingerprint, entries, run, staging, started, clock)
         if isinstance(stage, OrderStage):
             manifest |= self._used(name, source, staging, entries)
         shutil.rmtree(staging / "shards", ignore_errors=True)
@@ -174,7 +179,7 @@ class Pipeline:
         source: Dataset,
         fingerprint: str,
         entries: list[dict[str, Any]],
-        metrics: dict[str, Any],
+        run: StageRun,
         staging: Path,
         started: datetime,
         clock: float,
@@ -205,7 +210,8 @@ class Pipeline:
             if isinstance(stage, SourceStage)
             else {},
             **totals,
-            "metrics": {**totals["metrics"], **metrics},
+            "metrics": {**totals["metrics"], **run.metrics},
+            "warnings": run.warnings,
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 3),
             "shards": shards,

@@ -91,6 +91,12 @@ class StageRun:
     partitions: int  # Spark partitions for shuffles; must not change any output
     tasks: int | None = None  # most tasks in one pass over the shards; None: one a shard
     metrics: dict[str, Any] = field(default_factory=dict)  # goes into the manifest as given (JSON)
+    shards: list[dict[str, Any]] = field(default_factory=list)  # what came of each shard; for `conclude`
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, text: str) -> None:
+        """Say something that a person should look at; it is printed and kept in the manifest."""
+        self.warnings.append(text)
 
     def scan(self, columns: list[str], function: ShardFunction, schema: pa.Schema) -> DataFrame:
         """A DataFrame made by `function(batches, shard)` over every input shard, one task a shard.
@@ -124,6 +130,14 @@ class Stage(Generic[C]):
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
         """Judge one shard, on an executor. Every row that comes in must come out, in order."""
         raise NotImplementedError
+
+    def conclude(self, run: StageRun) -> None:
+        """Look at what came of it, on the driver, after the last shard and before the commit.
+
+        `run.shards` holds each shard's counts (rows, dropped, rules, kept_by, dropped_by, metrics), and
+        `run.output` what was written. Figures go into `run.metrics`, worries into `run.warn`; raise a
+        PretrainDataError to refuse the commit.
+        """
 
 
 class OrderStage(Stage[C]):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pretrain_data.cli import app, open_pipeline
+from pretrain_data.cli import app
+from pretrain_data.commands import open_pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
-from pretrain_data.cli import open_pipeline
+from pretrain_data.commands import open_pipeline
 from pretrain_data.report.page import write_report
 from pretrain_data.sample import write_sample
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain_data.cli import open_pipeline
+from pretrain_data.commands import open_pipeline
 from pretrain_data.kernels.spacing import smallest_gaps
 
 WORDS = "the of model data token order training corpus 训练 语料 模型 数据 文本 顺序 相似 文档".split()

@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from pretrain_data.cli import open_pipeline
+from pretrain_data.commands import open_pipeline
 
 pytestmark = pytest.mark.spark
 

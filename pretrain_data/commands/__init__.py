@@ -1,0 +1,70 @@
+"""The commands, one file each: a typed function that reads arguments, calls the library and prints.
+
+A file here is found by name (`cli` imports all of them) and registers itself with `@command("plan dedup")`:
+one word is a command, two are a command in a group. Heavy imports belong inside the function, so that
+`--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    add_completion=True,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Turns a crawl into Chinese and English LLM pretraining data.",
+)
+
+GROUPS = {
+    "plan": "Work out thresholds, cuts and costs before a run.",
+    "train": "Train the scorers.",
+    "experiment": "Choose the mixture by small models.",
+}
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+ConfigArgument = Annotated[Path, typer.Argument(help="The YAML config.", metavar="CONFIG")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. stages.dedup.threshold=0.9."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_groups: dict[str, typer.Typer] = {}
+
+
+def command(name: str) -> Callable[[F], F]:
+    """Register a function as `pretrain-data NAME`; its docstring is the help, with an example."""
+    group, _, own = name.rpartition(" ")
+    target = app
+    if group:
+        if group not in _groups:
+            _groups[group] = typer.Typer(no_args_is_help=True, help=GROUPS[group])
+            app.add_typer(_groups[group], name=group)
+        target = _groups[group]
+    return target.command(own)
+
+
+def open_pipeline(config: Path, overrides: list[str] | None = None) -> Any:
+    """A Pipeline over the config file."""
+    from pretrain_data.config import load_config
+    from pretrain_data.pipeline import Pipeline
+    from pretrain_data.stages import registry
+
+    stages = registry()
+    loaded = load_config(config, stages, overrides or [])
+    return Pipeline(loaded, stages, config.resolve().parent, say=err.print)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output, readable and not escaped."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1))
