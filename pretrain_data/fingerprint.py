@@ -15,6 +15,11 @@ from pretrain_data.stage import Stage
 
 def stage_fingerprint(stage: Stage[Any], seed: int, source: str) -> str:
     """32 hex digits that change when the stage's output may."""
+    return digest([maker_fingerprint(stage, seed), source])
+
+
+def maker_fingerprint(stage: Stage[Any], seed: int) -> str:
+    """The same without the input: what turns a given shard into the same bytes again."""
     return digest(
         {
             "stage": stage.name,
@@ -22,7 +27,6 @@ def stage_fingerprint(stage: Stage[Any], seed: int, source: str) -> str:
             "seed": seed,
             "resources": sorted([p.name, file_digest(p)] for f in stage.resources() for p in _files(f)),
             "code": code_version(),
-            "source": source,
         }
     )
 

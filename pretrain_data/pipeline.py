@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +28,10 @@ from pretrain_data.commit import publish
 from pretrain_data.config import PipelineConfig
 from pretrain_data.dataset import MANIFEST, Dataset, document_schema, read_manifest, run_on_shards
 from pretrain_data.errors import AccountingError, Busy, InputError, PretrainDataError, errors_from_workers
-from pretrain_data.fingerprint import code_version, config_digest, stage_fingerprint, stage_seed
+from pretrain_data.fingerprint import code_version, config_digest, maker_fingerprint, stage_fingerprint, stage_seed
 from pretrain_data.hashing import digest, file_digest
 from pretrain_data.progress import Progress
+from pretrain_data.reuse import shard_inputs, take_over, write_shards
 from pretrain_data.stage import OrderStage, Shard, SourceStage, Stage, StageRun, Unit
 from pretrain_data.writer import merge_counts, run_shard, write_atomically
 
@@ -103,6 +104,7 @@ class Pipeline:
         stage = self.stages[name]
         source = self._source(name)
         fingerprint = self._fingerprint(name, source)
+        maker = maker_fingerprint(stage, self.config.seed)
         final = self.workspace / name
         manifest = read_manifest(final) if not force else None
         if manifest is not None and manifest["fingerprint"] == fingerprint and _complete(final, manifest):
@@ -128,10 +130,14 @@ class Pipeline:
                 stage.write(run, staging)
             entries = _entries_of(staging / "documents")
         else:
+            inputs = shard_inputs(source)
+            if stage.shardwise and not force:
+                run.metrics["shards_taken_over"] = take_over(final, staging, maker, inputs)
             self._run_shards(stage, source, staging)
             entries = _sidecars(source.shards, staging)
             _check(name, source, entries)
             _never_empty(stage, source, staging, entries)
+            write_shards(staging, entries, inputs)
         run.shards = entries
         with errors_from_workers():
             stage.conclude(run)
@@ -192,6 +198,7 @@ class Pipeline:
         return {
             "stage": stage.name,
             "fingerprint": fingerprint,
+            "maker": maker_fingerprint(stage, self.config.seed),
             "content": digest([[s["name"], s["documents_file"]] for s in shards]),
             "schema": _columns(staging, entries),
             "config_hash": config_digest(stage),
@@ -247,7 +254,8 @@ class Pipeline:
         stage = self.stages[name]
         if isinstance(stage, SourceStage):
             shards = tuple(stage.plan(self.root))
-            return Dataset("", shards, _units_fingerprint(shards))
+            unread = Dataset("", shards, "")
+            return replace(unread, fingerprint=digest(list(shard_inputs(unread).items())))
         if stage.config.input is not None:
             return Dataset.open_input(stage.config.input, self.root)
         names = list(self.stages)
@@ -279,16 +287,6 @@ class Pipeline:
             file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%F %T} UTC")
             file.flush()
             yield
-
-
-def _units_fingerprint(shards: tuple[Shard, ...]) -> str:
-    parts = []
-    for shard in shards:
-        for unit in shard.units:
-            stat = os.stat(unit.path) if "://" not in unit.path else None
-            stamp = [stat.st_size, stat.st_mtime_ns] if stat else []
-            parts.append([shard.name, unit.label, unit.format, unit.start, unit.end, *stamp])
-    return digest(parts)
 
 
 def _columns(staging: Path, entries: list[dict[str, Any]]) -> dict[str, str]:

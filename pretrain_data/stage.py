@@ -116,6 +116,10 @@ class Stage(Generic[C]):
     config_class: ClassVar[type[StageConfig]] = StageConfig
     needs: ClassVar[tuple[str, ...]] = ()
     adds: ClassVar[tuple[str, ...]] = ()
+    #: Whether a shard's output depends on that shard alone (and config, seed, resources, code), so that
+    #: it is taken over from an earlier run when nothing of that has changed. Never with a `prepare`
+    #: that looks at other shards.
+    shardwise: ClassVar[bool] = False
 
     def __init__(self, config: C) -> None:
         self.config = config

@@ -29,6 +29,7 @@ class LinesConfig(StageConfig):
 class Lines(SourceStage[LinesConfig]):
     name = "lines"
     config_class = LinesConfig
+    shardwise = True
     adds = ("doc_id", "source_id", "text", "lang")
 
     def plan(self, root: Path) -> list[Shard]:
@@ -95,6 +96,18 @@ class Short(Stage[ShortConfig]):
             yield Processed(batch, rule, chars.cast(pa.float64()), limit, metrics={"seen": batch.num_rows})
 
 
+class Upper(Stage[StageConfig]):
+    """Texts in capitals; looks at one document at a time."""
+
+    name = "upper"
+    shardwise = True
+
+    def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
+        for batch in batches:
+            at = batch.schema.get_field_index("text")
+            yield Processed(batch.set_column(at, "text", pc.utf8_upper(batch.column(at))), metrics={"rows": len(batch)})
+
+
 class Sort(OrderStage[StageConfig]):
     """One file of all documents by text; counts tokens as characters."""
 
@@ -111,4 +124,4 @@ class Sort(OrderStage[StageConfig]):
         pq.write_table(table, out / "documents" / "part-00000.parquet")
 
 
-TOYS: dict[str, type[Stage[Any]]] = {"lines": Lines, "short": Short, "sort": Sort}
+TOYS: dict[str, type[Stage[Any]]] = {"lines": Lines, "upper": Upper, "short": Short, "sort": Sort}

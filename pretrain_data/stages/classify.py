@@ -39,6 +39,7 @@ class ClassifyStage(Stage[ClassifyConfig]):
 
     name: ClassVar[str] = "classify"
     config_class = ClassifyConfig
+    shardwise = True
     needs = ("doc_id", "text")
     adds = ("domain", "domain_score", "channel")
 

@@ -85,6 +85,7 @@ class IngestStage(SourceStage[IngestConfig]):
 
     name: ClassVar[str] = "ingest"
     config_class = IngestConfig
+    shardwise = True
     adds = tuple(column.name for column in schema.COLUMNS if column.stage == "ingest")
 
     def resources(self) -> list[Path]:

@@ -53,6 +53,7 @@ class PiiStage(Stage[PiiConfig]):
 
     name: ClassVar[str] = "pii"
     config_class = PiiConfig
+    shardwise = True
     needs = ("doc_id", "text")
     adds = ("pii_spans",)
 

@@ -40,6 +40,7 @@ class QualityStage(Stage[QualityConfig]):
 
     name: ClassVar[str] = "quality"
     config_class = QualityConfig
+    shardwise = True
     needs = ("doc_id", "text")
     adds = ("quality_score",)
 

@@ -97,6 +97,7 @@ class Rules(Stage[RulesConfig]):
 
     name = "rules"
     config_class = RulesConfig
+    shardwise = True
     needs = ("text",)
     adds = ("signals",)
 

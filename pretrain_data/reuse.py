@@ -1,0 +1,92 @@
+"""Takes over from the previous output the shards that would come out the same.
+
+When a night brings new files, a stage that judges each document by itself need not touch the old ones:
+a shard whose maker (config, seed, resources, code) and input are what they were is linked into the
+new output, file by file, and only the others are processed. A reader sees no difference, since the
+bytes would have been the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pretrain_data.dataset import Dataset, read_manifest
+from pretrain_data.errors import InputError
+from pretrain_data.hashing import digest
+from pretrain_data.writer import write_atomically
+
+#: What came of each shard, one JSON line a shard, beside the manifest.
+SHARDS = "_shards.jsonl"
+
+
+def shard_inputs(source: Dataset) -> dict[str, str]:
+    """For each shard of `source` a hash that changes when its documents may."""
+    if source.manifest is not None:
+        return {e["name"]: e["documents_file"]["xxh3"] for e in source.manifest["shards"] if e["documents_file"]}
+    inputs = {}
+    for shard in source.shards:
+        parts: list[list[Any]] = []
+        for unit in shard.units:
+            local = "://" not in unit.path
+            stat = os.stat(unit.path) if local else None
+            stamp = [stat.st_size, stat.st_mtime_ns] if stat else []
+            parts.append([unit.label or unit.path, unit.format, unit.start, unit.end, *stamp])
+        inputs[shard.name] = digest(parts)
+    return inputs
+
+
+def write_shards(folder: Path, entries: list[dict[str, Any]], inputs: dict[str, str]) -> None:
+    """Leave with an output what `take_over` of the next run needs."""
+    lines = [json.dumps(e | {"input": inputs[e["name"]]}, ensure_ascii=False, sort_keys=True) for e in entries]
+    write_atomically(folder / SHARDS, "".join(f"{line}\n" for line in lines))
+
+
+def take_over(final: Path, staging: Path, maker: str, inputs: dict[str, str]) -> int:
+    """Link what is unchanged from the output `final` into `staging`; how many shards that were.
+
+    A shard that `staging` has already is left as it is. Of each shard every file named after it is
+    taken, in whatever folder a stage put it.
+    """
+    try:
+        manifest = read_manifest(final)
+    except InputError:
+        return 0  # a broken manifest vouches for nothing
+    if manifest is None or manifest.get("maker") != maker or not (final / SHARDS).is_file():
+        return 0
+    folders = [p for p in sorted(final.iterdir()) if p.is_dir()]
+    count = 0
+    for line in (final / SHARDS).read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        name = entry["name"]
+        sidecar = staging / "shards" / f"{name}.json"
+        if inputs.get(name) != entry.pop("input") or sidecar.exists() or not _whole(final, entry):
+            continue
+        for folder in folders:
+            path = folder / f"{name}.parquet"
+            if path.is_file():
+                _link(path, staging / folder.name / path.relative_to(folder))
+        write_atomically(sidecar, json.dumps(entry, ensure_ascii=False, sort_keys=True))
+        count += 1
+    return count
+
+
+def _whole(final: Path, entry: dict[str, Any]) -> bool:
+    for folder in ("documents", "dropped"):
+        file = entry[f"{folder}_file"]
+        path = final / folder / f"{entry['name']}.parquet"
+        if file is not None and (not path.is_file() or path.stat().st_size != file["bytes"]):
+            return False
+    return True
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)
