@@ -23,22 +23,22 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pretrain_data import schema, session
+from pretrain_data import inventory, leftovers, schema, session
 from pretrain_data.commit import publish
 from pretrain_data.config import PipelineConfig
 from pretrain_data.dataset import MANIFEST, Dataset, document_schema, read_manifest, run_on_shards
 from pretrain_data.errors import AccountingError, Busy, InputError, PretrainDataError, errors_from_workers
 from pretrain_data.fingerprint import code_version, config_digest, maker_fingerprint, stage_fingerprint, stage_seed
-from pretrain_data.hashing import digest, file_digest
+from pretrain_data.hashing import digest
+from pretrain_data.leftovers import STAGING, Leftover
 from pretrain_data.progress import Progress
 from pretrain_data.reuse import shard_inputs, take_over, write_shards
 from pretrain_data.stage import OrderStage, Shard, SourceStage, Stage, StageRun, Unit
+from pretrain_data.verify import EMPTY
 from pretrain_data.writer import merge_counts, run_shard, write_atomically
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-STAGING = ".staging"
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,24 @@ class Pipeline:
             rows.append(row)
         return rows
 
+    def leftovers(self, older_than: float, delete: bool) -> list[Leftover]:
+        """What nothing in the workspace refers to; deleted where asked. See `leftovers.find`."""
+        with self._lock():
+            found = leftovers.find(self.workspace, self._resumable(), older_than)
+            if delete:
+                leftovers.remove(found)
+        return found
+
+    def _resumable(self) -> set[str]:
+        """Names of the staging folders that a run with this config and the input of now would go on in."""
+        names = set()
+        for name in self.stages:
+            try:
+                names.add(_staging_name(name, self._fingerprint(name, self._source(name))))
+            except InputError:
+                break  # not run yet, and so neither are those behind it
+        return names
+
     # --- one stage ------------------------------------------------------------------------------
 
     def _run_stage(self, name: str, force: bool) -> Outcome:
@@ -111,7 +129,7 @@ class Pipeline:
             return Outcome(name, "up to date", manifest)
 
         started, clock = datetime.now(UTC), time.monotonic()
-        staging = self.workspace / STAGING / f"{name}-{fingerprint[:16]}"
+        staging = self.workspace / STAGING / _staging_name(name, fingerprint)
         self._clear(staging, keep=not force)
         run = StageRun(
             spark=self.spark,
@@ -128,7 +146,7 @@ class Pipeline:
         if isinstance(stage, OrderStage):
             with errors_from_workers():
                 stage.write(run, staging)
-            entries = _entries_of(staging / "documents")
+            entries = _entries_of(inventory.count_documents(self.spark, staging / "documents", run.tasks))
         else:
             inputs = shard_inputs(source)
             if stage.shardwise and not force:
@@ -149,6 +167,7 @@ class Pipeline:
         shutil.rmtree(staging / "shards", ignore_errors=True)
         shutil.rmtree(staging / "scratch", ignore_errors=True)
         _remove_temporary(staging)
+        manifest["files"] = self._other_files(staging, entries, run.tasks)
         write_atomically(staging / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
         publish(staging, final)
         return Outcome(name, "done", manifest)
@@ -178,6 +197,12 @@ class Pipeline:
         if source.manifest is not None and used != documents:
             raise AccountingError(f"stage {name}: {documents} documents in, {used} in the order")
         return {"documents_in": used, "documents": used, "uses": sum(e["rows"] for e in entries)}
+
+    def _other_files(self, staging: Path, entries: list[dict[str, Any]], tasks: int | None) -> dict[str, Any]:
+        """Size and checksum of what lies in the output beside its shards."""
+        shards = {f"{kind}/{e['name']}.parquet" for e in entries for kind in ("documents", "dropped")}
+        others = [name for name in inventory.files(staging) if name not in shards and not name.endswith(EMPTY)]
+        return inventory.stamps(self.spark, staging, others, tasks)
 
     def _manifest(
         self,
@@ -289,9 +314,13 @@ class Pipeline:
             yield
 
 
+def _staging_name(stage: str, fingerprint: str) -> str:
+    return f"{stage}-{fingerprint[:16]}"
+
+
 def _columns(staging: Path, entries: list[dict[str, Any]]) -> dict[str, str]:
     """Name and Arrow type of each column of the output."""
-    files = [f"{e['name']}.parquet" for e in entries if e["documents_file"]] or ["part-empty.parquet"]
+    files = [f"{e['name']}.parquet" for e in entries if e["documents_file"]] or [EMPTY]
     return {field.name: str(field.type) for field in pq.read_schema(staging / "documents" / files[0])}
 
 
@@ -327,38 +356,20 @@ def _never_empty(stage: Stage[Any], source: Dataset, staging: Path, entries: lis
     for folder, empty in (("documents", document_schema(columns)), ("dropped", schema.DROPPED)):
         (staging / folder).mkdir(parents=True, exist_ok=True)
         if not any(e[f"{folder}_file"] for e in entries):
-            pq.write_table(empty.empty_table(), staging / folder / "part-empty.parquet")
+            pq.write_table(empty.empty_table(), staging / folder / EMPTY)
 
 
-def _entries_of(documents: Path) -> list[dict[str, Any]]:
+def _entries_of(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Manifest entries of files that a stage wrote itself."""
-    entries = []
-    for path in sorted(documents.rglob("*.parquet")):
-        file = pq.ParquetFile(path)
-        rows = file.metadata.num_rows
-        tokens = chars = 0
-        for batch in file.iter_batches(columns=["tokens", "text"], batch_size=1024):
-            tokens += pa.compute.sum(batch.column("tokens")).as_py() or 0
-            chars += pa.compute.sum(pa.compute.utf8_length(batch.column("text"))).as_py() or 0
-        entries.append(
-            {
-                "name": str(path.relative_to(documents).with_suffix("")),
-                "rows_in": rows,
-                "chars_in": chars,
-                "rows": rows,
-                "dropped": 0,
-                "chars": chars,
-                "tokens": tokens,
-                "documents_file": {"bytes": path.stat().st_size, "xxh3": file_digest(path)},
-                "dropped_file": None,
-                "rules": {},
-                "kept_by": {},
-                "dropped_by": {},
-                "metrics": {},
-                "cpu_seconds": 0.0,
-            }
-        )
-    return entries
+    empty: dict[str, Any] = {"dropped": 0, "dropped_file": None, "cpu_seconds": 0.0}
+    empty |= {key: {} for key in ("rules", "kept_by", "dropped_by", "metrics")}
+    return [
+        {key: b[key] for key in ("name", "rows", "chars", "tokens")}
+        | {"rows_in": b["rows"], "chars_in": b["chars"]}
+        | {"documents_file": {"bytes": b["bytes"], "xxh3": b["xxh3"]}}
+        | empty
+        for b in blocks
+    ]
 
 
 def _totals(entries: list[dict[str, Any]]) -> dict[str, Any]:

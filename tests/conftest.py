@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -37,3 +38,38 @@ def spark() -> Iterator[object]:
     session = start(SparkConfig(master="local[2]", driver_memory="1g"), "tests")
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def sample_crawl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample crawl (`input/`) and the truth planted in it (`truth/`)."""
+    from pretrain_data.sample import write_sample
+
+    target = tmp_path_factory.mktemp("sample")
+    write_sample(target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def sample_run(sample_crawl: Path, tmp_path_factory: pytest.TempPathFactory, spark: Any) -> Callable[[int], Path]:
+    """Runs configs/sample.yaml, once for each number of partitions asked for; gives the workspace."""
+    from pretrain_data.commands import open_pipeline
+
+    base = tmp_path_factory.mktemp("work")
+
+    def once(partitions: int) -> Path:
+        workspace = base / str(partitions)
+        if not workspace.exists():
+            settings = [
+                f"workspace={workspace}",
+                f"stages.ingest.input={sample_crawl / 'input'}",
+                f"spark.partitions={partitions}",
+            ]
+            pipeline = open_pipeline(ROOT / "configs" / "sample.yaml", settings)
+            pipeline._spark = spark
+            assert {o.state for o in pipeline.run()} == {"done"}
+            again = open_pipeline(ROOT / "configs" / "sample.yaml", settings)
+            assert {o.state for o in again.run()} == {"up to date"}, "and no session is started for that"
+        return workspace
+
+    return once

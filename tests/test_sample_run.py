@@ -12,9 +12,7 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
-from pretrain_data.commands import open_pipeline
 from pretrain_data.report.page import write_report
-from pretrain_data.sample import write_sample
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
@@ -22,51 +20,21 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGES = ["ingest", "rules", "quality", "pii", "dedup", "classify", "mix", "export"]
 
 
-@pytest.fixture(scope="module")
-def crawl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("sample")
-    write_sample(target)
-    return target
-
-
-@pytest.fixture(scope="module")
-def run(crawl: Path, tmp_path_factory: pytest.TempPathFactory, spark: Any) -> Callable[[int], Path]:
-    """Runs the sample config once for each number of partitions; gives the workspace."""
-    base = tmp_path_factory.mktemp("work")
-
-    def once(partitions: int) -> Path:
-        workspace = base / str(partitions)
-        if not workspace.exists():
-            settings = [
-                f"workspace={workspace}",
-                f"stages.ingest.input={crawl / 'input'}",
-                f"spark.partitions={partitions}",
-            ]
-            pipeline = open_pipeline(ROOT / "configs" / "sample.yaml", settings)
-            pipeline._spark = spark
-            assert [o.state for o in pipeline.run()] == ["done"] * 8
-            again = open_pipeline(ROOT / "configs" / "sample.yaml", settings)
-            assert [o.state for o in again.run()] == ["up to date"] * 8, "and no session is started for that"
-        return workspace
-
-    return once
-
-
 def rows(path: Path, *columns: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = ds.dataset(path, format="parquet").to_table(columns=list(columns) or None).to_pylist()
     return found
 
 
-def truth(crawl: Path, name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (crawl / "truth" / f"{name}.jsonl").open(encoding="utf-8")]
+def truth(sample_crawl: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (sample_crawl / "truth" / f"{name}.jsonl").open(encoding="utf-8")]
 
 
 def key(row: dict[str, Any]) -> str:
     return str(row["url"] or row["source_id"])
 
 
-def test_every_document_is_kept_or_dropped(run: Callable[[int], Path], crawl: Path) -> None:
-    workspace = run(2)
+def test_every_document_is_kept_or_dropped(sample_run: Callable[[int], Path], sample_crawl: Path) -> None:
+    workspace = sample_run(2)
     ids: set[str] = set()
     for number, name in enumerate(STAGES[:-1]):
         kept = {r["doc_id"] for r in rows(workspace / name / "documents", "doc_id")}
@@ -79,17 +47,17 @@ def test_every_document_is_kept_or_dropped(run: Callable[[int], Path], crawl: Pa
     everything = {
         key(r) for folder in ("documents", "dropped") for r in rows(workspace / "ingest" / folder, "url", "source_id")
     }
-    assert {t["id"] for t in truth(crawl, "documents")} <= everything
+    assert {t["id"] for t in truth(sample_crawl, "documents")} <= everything
 
 
-def test_the_fates_are_the_planted_ones(run: Callable[[int], Path], crawl: Path) -> None:
-    workspace = run(2)
+def test_the_fates_are_the_planted_ones(sample_run: Callable[[int], Path], sample_crawl: Path) -> None:
+    workspace = sample_run(2)
     fate: dict[str, tuple[str, str]] = {}
     for name in STAGES[:-1]:
         for row in rows(workspace / name / "dropped"):
             assert row["stage"] == name
             fate[key(row)] = (name, row["rule"])
-    for planted in truth(crawl, "documents"):
+    for planted in truth(sample_crawl, "documents"):
         stage, rule = fate.get(planted["id"], ("kept", ""))
         if planted["fate"] in ("any", "either"):
             continue
@@ -100,7 +68,7 @@ def test_the_fates_are_the_planted_ones(run: Callable[[int], Path], crawl: Path)
         elif planted["fate"] == "kept":
             # The other side of a near-duplicate pair may go in its place, and the mixture may leave it out.
             assert stage in ("kept", "mix", "dedup"), (planted, rule)
-    for pair in truth(crawl, "pairs"):
+    for pair in truth(sample_crawl, "pairs"):
         gone = [fate.get(pair[side], ("kept", ""))[0] == "dedup" for side in ("id1", "id2")]
         if pair["jaccard"] >= 0.85:
             assert sum(gone) == 1, pair
@@ -108,11 +76,11 @@ def test_the_fates_are_the_planted_ones(run: Callable[[int], Path], crawl: Path)
             assert sum(gone) == 0 or not all(gone), pair
 
 
-def test_pages_are_decoded_right(run: Callable[[int], Path], crawl: Path) -> None:
+def test_pages_are_decoded_right(sample_run: Callable[[int], Path], sample_crawl: Path) -> None:
     from pretrain_data.sample.pages import written
 
-    text = {r["url"]: r["text"] for r in rows(run(2) / "ingest" / "documents", "url", "text") if r["url"]}
-    encodings = Counter(t.get("encoding") for t in truth(crawl, "documents"))
+    text = {r["url"]: r["text"] for r in rows(sample_run(2) / "ingest" / "documents", "url", "text") if r["url"]}
+    encodings = Counter(t.get("encoding") for t in truth(sample_crawl, "documents"))
     assert min(encodings[e] for e in ("gb18030", "gbk", "big5hkscs")) >= 1
     for page in written():
         if page.kind in ("base", "personal"):
@@ -120,11 +88,11 @@ def test_pages_are_decoded_right(run: Callable[[int], Path], crawl: Path) -> Non
             assert first in text[page.url], page.id
 
 
-def test_personal_data_is_gone(run: Callable[[int], Path], crawl: Path) -> None:
-    workspace = run(2)
+def test_personal_data_is_gone(sample_run: Callable[[int], Path], sample_crawl: Path) -> None:
+    workspace = sample_run(2)
     before = {r["url"]: r["text"] for r in rows(workspace / "rules" / "documents", "url", "text") if r["url"]}
     after = {r["url"]: r for r in rows(workspace / "pii" / "documents", "url", "text", "pii_spans") if r["url"]}
-    planted = [p for p in truth(crawl, "pii") if p["id"] in after]
+    planted = [p for p in truth(sample_crawl, "pii") if p["id"] in after]
     assert len(planted) >= 25
     for item in planted:
         assert item["value"] in before[item["id"]]
@@ -134,25 +102,25 @@ def test_personal_data_is_gone(run: Callable[[int], Path], crawl: Path) -> None:
         assert f"<|{item['type'].lower()}|>" in after[item["id"]]["text"]
 
 
-def test_notices_are_gone_and_articles_whole(run: Callable[[int], Path], crawl: Path) -> None:
-    after = {r["url"]: r["text"] for r in rows(run(2) / "pii" / "documents", "url", "text") if r["url"]}
-    planted = [b for b in truth(crawl, "boilerplate") if b["id"] in after]
+def test_notices_are_gone_and_articles_whole(sample_run: Callable[[int], Path], sample_crawl: Path) -> None:
+    after = {r["url"]: r["text"] for r in rows(sample_run(2) / "pii" / "documents", "url", "text") if r["url"]}
+    planted = [b for b in truth(sample_crawl, "boilerplate") if b["id"] in after]
     assert len(planted) >= 20
     gone = sum(b["goes"] not in after[b["id"]] for b in planted)
     assert gone / len(planted) >= 0.95
     assert all(b["stays"] in after[b["id"]] for b in planted)
 
 
-def test_formats_never_meet_the_prose_scorer(run: Callable[[int], Path]) -> None:
-    found = rows(run(2) / "quality" / "documents", "format", "quality_score")
+def test_formats_never_meet_the_prose_scorer(sample_run: Callable[[int], Path]) -> None:
+    found = rows(sample_run(2) / "quality" / "documents", "format", "quality_score")
     assert {r["format"] for r in found} >= {"prose", "code", "markdown", "latex"}
     for row in found:
         assert (row["quality_score"] is not None) == (row["format"] == "prose")
         assert row["quality_score"] is None or 0 <= row["quality_score"] <= 1
 
 
-def test_channels_tokens_and_budget(run: Callable[[int], Path]) -> None:
-    workspace = run(2)
+def test_channels_tokens_and_budget(sample_run: Callable[[int], Path]) -> None:
+    workspace = sample_run(2)
     found = rows(workspace / "export" / "documents", "channel", "tokens", "text")
     assert {r["channel"] for r in found} >= {"zh-knowledge", "en-knowledge", "code", "math"}
     total = sum(r["tokens"] for r in found)
@@ -160,18 +128,18 @@ def test_channels_tokens_and_budget(run: Callable[[int], Path]) -> None:
     assert all(r["tokens"] > 0 and r["text"] for r in found)
 
 
-def test_the_partitioning_leaves_no_trace(run: Callable[[int], Path]) -> None:
+def test_the_partitioning_leaves_no_trace(sample_run: Callable[[int], Path]) -> None:
     digests = []
     for partitions in (2, 13):
-        workspace = run(partitions)
+        workspace = sample_run(partitions)
         files = sorted(p for name in STAGES for p in (workspace / name).rglob("*") if p.suffix in (".parquet", ".zst"))
         digests.append({str(p.relative_to(workspace)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
     assert digests[0] == digests[1]
     assert len(digests[0]) > 40
 
 
-def test_the_report_shows_all_stages(run: Callable[[int], Path]) -> None:
-    html = write_report(run(2), STAGES).read_text(encoding="utf-8")
+def test_the_report_shows_all_stages(sample_run: Callable[[int], Path]) -> None:
+    html = write_report(sample_run(2), STAGES).read_text(encoding="utf-8")
     for name in STAGES:
         assert f'<h2 id="{name}">' in html
     assert "<script" not in html

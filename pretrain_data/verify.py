@@ -1,0 +1,121 @@
+"""Checks a workspace against its manifests: every byte, every file, every document accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pretrain_data import inventory
+from pretrain_data.dataset import read_manifest
+from pretrain_data.errors import InputError
+from pretrain_data.hashing import file_digest
+
+#: Files that a stage writes where it has no row to write, so that readers find the columns.
+EMPTY = "part-empty.parquet"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is not as the manifests say, and what to do about it."""
+
+    stage: str
+    path: str
+    what: str
+    remedy: str
+
+
+def verify(workspace: Path, stages: list[str], quick: bool = False, threads: int = 4) -> list[Problem]:
+    """All problems of the stages that have run, in the order of the stages; none is good news.
+
+    `quick` compares sizes and counts and reads no file in full; else every byte is hashed.
+    """
+    problems: list[Problem] = []
+    before: dict[str, Any] | None = None
+    for name in stages:
+        folder = workspace / name
+        try:
+            manifest = read_manifest(folder)
+        except InputError as error:
+            problems.append(Problem(name, "_manifest.json", str(error), _again(name)))
+            before = None
+            continue
+        if manifest is None:
+            if folder.exists():
+                problems.append(Problem(name, str(folder), "a folder without a manifest", _again(name)))
+            before = None
+            continue
+        problems += _accounting(name, manifest)
+        if before is not None and manifest["input"]["path"] == before["_path"]:
+            problems += _lineage(name, manifest, before)
+        problems += _files(name, folder, manifest, quick, threads)
+        before = manifest | {"_path": str(folder.resolve())}
+    return problems
+
+
+def _again(name: str) -> str:
+    return f"run it again: pretrain-data run CONFIG --from {name} --force"
+
+
+def _accounting(name: str, manifest: dict[str, Any]) -> Iterator[Problem]:
+    out = manifest["documents"] + manifest["dropped"]
+    if manifest["documents_in"] != out:
+        what = f"{manifest['documents_in']:,} documents in, {out:,} kept or dropped"
+        yield Problem(name, "_manifest.json", what, _again(name))
+    dropped = sum(counts[0] for counts in manifest["rules"].values())
+    if dropped != manifest["dropped"]:
+        what = f"{manifest['dropped']:,} documents dropped, {dropped:,} of them by a rule"
+        yield Problem(name, "_manifest.json", what, _again(name))
+    rows = sum(shard["rows"] for shard in manifest["shards"])
+    if rows != manifest.get("uses", manifest["documents"]):
+        what = f"{manifest['documents']:,} documents, {rows:,} rows in its shards"
+        yield Problem(name, "_manifest.json", what, _again(name))
+
+
+def _lineage(name: str, manifest: dict[str, Any], before: dict[str, Any]) -> Iterator[Problem]:
+    if manifest["input"]["fingerprint"] != before["content"]:
+        what = f"was made from another output of {before['stage']} than the one that is there"
+        yield Problem(name, "_manifest.json", what, f"run it: pretrain-data run CONFIG --from {name}")
+    elif manifest["documents_in"] != before["documents"]:
+        what = f"{before['stage']} keeps {before['documents']:,} documents, {manifest['documents_in']:,} came in"
+        yield Problem(name, "_manifest.json", what, _again(name))
+
+
+def _files(name: str, folder: Path, manifest: dict[str, Any], quick: bool, threads: int) -> list[Problem]:
+    wanted: dict[str, tuple[dict[str, Any], int | None]] = {}
+    for shard in manifest["shards"]:
+        for kind, rows in (("documents", shard["rows"]), ("dropped", shard["dropped"])):
+            if shard[f"{kind}_file"] is not None:
+                wanted[f"{kind}/{shard['name']}.parquet"] = (shard[f"{kind}_file"], rows)
+    wanted |= {path: (stamp, None) for path, stamp in manifest["files"].items()}
+
+    def check(path: str) -> Problem | None:
+        stamp, rows = wanted[path]
+        file = folder / path
+        if not file.is_file():
+            return Problem(name, path, "missing", _again(name))
+        if file.stat().st_size != stamp["bytes"]:
+            what = f"{file.stat().st_size:,} bytes, {stamp['bytes']:,} in the manifest"
+            return Problem(name, path, what, _again(name))
+        if not quick and file_digest(file) != stamp["xxh3"]:
+            return Problem(name, path, "its bytes have changed since it was written", _again(name))
+        if rows is not None:
+            try:
+                found = pq.read_metadata(file).num_rows
+            except (OSError, pa.ArrowException) as error:
+                return Problem(name, path, f"can't be read: {error}", _again(name))
+            if found != rows:
+                return Problem(name, path, f"{found:,} rows, {rows:,} in the manifest", _again(name))
+        return None
+
+    with ThreadPoolExecutor(threads) as pool:
+        problems = [p for p in pool.map(check, sorted(wanted)) if p is not None]
+    for path in inventory.files(folder):
+        if path not in wanted and Path(path).name != EMPTY:
+            problems.append(Problem(name, path, "not in the manifest", f"move it out of {folder}, or delete it"))
+    return problems

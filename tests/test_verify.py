@@ -1,0 +1,129 @@
+"""A workspace can be checked to the last byte, and cleaned of what dead runs left."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys import TOYS
+
+from pretrain_data.config import load_config
+from pretrain_data.dataset import MANIFEST
+from pretrain_data.pipeline import Pipeline
+from pretrain_data.verify import verify
+
+pytestmark = pytest.mark.spark
+
+STAGES = ["lines", "short", "sort"]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, spark: Any) -> Path:
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        (tmp_path / "in" / f"{name}.txt").write_text(f"{name}{name}{name}\n一二三四\n{name}\n", encoding="utf-8")
+    list(pipeline(tmp_path, spark).run())
+    return tmp_path / "w"
+
+
+def pipeline(tmp_path: Path, spark: Any = None) -> Pipeline:
+    path = tmp_path / "c.yaml"
+    path.write_text("workspace: w\nstages:\n  lines: {input: in}\n  short: {min_chars: 2}\n  sort: {}\n")
+    return Pipeline(load_config(path, TOYS), TOYS, tmp_path, spark=spark)
+
+
+def found(workspace: Path, **options: Any) -> list[tuple[str, str, str]]:
+    return [(p.stage, p.path, p.what) for p in verify(workspace, STAGES, **options)]
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file and nothing else."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def edit(change: Callable[[dict[str, Any]], None], path: Path) -> None:
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    change(manifest)
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_a_whole_workspace_has_no_problem(workspace: Path) -> None:
+    assert found(workspace) == []
+    assert found(workspace / "elsewhere") == []
+
+
+def test_any_flipped_byte_is_found(workspace: Path) -> None:
+    files = [p for name in STAGES for p in (workspace / name).rglob("*") if p.is_file() and p.name != MANIFEST]
+    checked = [p for p in files if p.stat().st_size and p.name != "part-empty.parquet"]
+    assert {p.suffix for p in checked} == {".parquet", ".jsonl"}
+    for path in checked:
+        whole = path.read_bytes()
+        flip(path)
+        stage = path.relative_to(workspace).parts[0]
+        inside = str(path.relative_to(workspace / stage))
+        assert found(workspace) == [(stage, inside, "its bytes have changed since it was written")]
+        path.write_bytes(whole)
+
+
+def test_missing_extra_and_cut_files_are_found_even_quickly(workspace: Path) -> None:
+    documents = workspace / "short" / "documents"
+    (documents / "part-00000.parquet").unlink()
+    (documents / "part-00001.parquet").write_bytes(b"PAR1")
+    (documents / "part-00009.parquet").write_bytes(b"")
+    assert [(path, what.split(",")[0]) for _, path, what in found(workspace, quick=True)] == [
+        ("documents/part-00000.parquet", "missing"),
+        ("documents/part-00001.parquet", "4 bytes"),
+        ("documents/part-00009.parquet", "not in the manifest"),
+    ]
+
+
+def test_broken_accounting_and_lineage_are_found(workspace: Path) -> None:
+    manifest = workspace / "short" / MANIFEST
+
+    def lose(m: dict[str, Any]) -> None:
+        m["documents"] -= 1
+
+    edit(lose, manifest)
+    whats = [what for stage, _, what in found(workspace) if stage == "short"]
+    assert "9 documents in, 8 kept or dropped" in whats
+    assert "5 documents, 6 rows in its shards" in whats
+    assert [w for s, _, w in found(workspace) if s == "sort"] == ["short keeps 5 documents, 6 came in"]
+
+    def rename(m: dict[str, Any]) -> None:
+        m["content"] = "0" * 32
+
+    edit(rename, workspace / "lines" / MANIFEST)
+    assert ("short", MANIFEST, "was made from another output of lines than the one that is there") in found(workspace)
+    (workspace / "lines" / MANIFEST).write_text("{")
+    assert "broken" in found(workspace)[0][2]
+    (workspace / "lines" / MANIFEST).unlink()
+    assert found(workspace)[0][2] == "a folder without a manifest"
+
+
+def test_leftovers_go_and_what_can_be_gone_on_with_stays(workspace: Path, tmp_path: Path) -> None:
+    p = pipeline(tmp_path)
+    resumable = next(n for n in p._resumable() if n.startswith("short-"))
+    for name in (resumable, "short-0123456789abcdef"):
+        (workspace / ".staging" / name / "documents").mkdir(parents=True)
+        (workspace / ".staging" / name / "documents" / "part-00000.parquet").write_bytes(b"12345")
+    hidden = workspace / "short" / "documents" / f".part-00000.parquet.{'a' * 32}"
+    hidden.write_bytes(b"123")
+    aside = workspace / f".short.{'b' * 32}"
+    aside.mkdir()
+    old = [workspace / ".staging" / "short-0123456789abcdef", hidden, aside]
+    assert p.leftovers(3600, delete=True) == [], "all of it is younger than an hour"
+    listed = p.leftovers(0, delete=False)
+    assert sorted(f.path for f in listed) == sorted(old)
+    assert {f.path: f.bytes for f in listed} == {old[0]: 5, hidden: 3, aside: 0}
+    assert all(path.exists() for path in old)
+    p.leftovers(0, delete=True)
+    assert not any(path.exists() for path in old)
+    assert (workspace / ".staging" / resumable / "documents" / "part-00000.parquet").exists()
+    os.utime(workspace / "short" / MANIFEST)
+    assert found(workspace) == []
