@@ -14,13 +14,13 @@ import typer
 from pretrain_data import commands
 from pretrain_data.commands import SetOption, app, err
 from pretrain_data.commands.stage import stage
-from pretrain_data.errors import Busy, ConfigError, InputError, PretrainDataError
+from pretrain_data.errors import Busy, ConfigError, InputError, IntegrityError, PretrainDataError
 
 for _module in sorted(info.name for info in pkgutil.iter_modules(commands.__path__)):
     importlib.import_module(f"pretrain_data.commands.{_module}")
 
 #: Exit codes beside 0 (done) and 1 (an error in the run): what a cron job needs to tell apart.
-EXIT = {ConfigError: 2, InputError: 3, Busy: 4}
+EXIT = {ConfigError: 2, InputError: 3, Busy: 4, IntegrityError: 5}
 
 
 def main() -> None:

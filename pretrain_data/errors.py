@@ -23,6 +23,10 @@ class AccountingError(PretrainDataError):
     """Documents in are not documents kept plus documents dropped: a defect, never to be ignored."""
 
 
+class IntegrityError(PretrainDataError):
+    """An output is not as its manifest says."""
+
+
 class Busy(PretrainDataError):
     """Another run holds the workspace."""
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,6 +39,9 @@ from pretrain_data.writer import merge_counts, run_shard, write_atomically
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+LOCK_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,15 @@ class Pipeline:
 
     # --- what a user calls ----------------------------------------------------------------------
 
-    def run(self, first: str | None = None, last: str | None = None, force: bool = False) -> Iterator[Outcome]:
-        """Run the stages from `first` to `last`, both included; yields an Outcome after each."""
+    def run(
+        self, first: str | None = None, last: str | None = None, force: bool = False, wait: float = 0.0
+    ) -> Iterator[Outcome]:
+        """Run the stages from `first` to `last`, both included; yields an Outcome after each.
+
+        Raises Busy where another run still holds the workspace after `wait` seconds.
+        """
         names = self._between(first, last)
-        with self._lock():
+        with self._lock(wait):
             try:
                 for name in names:
                     yield self._run_stage(name, force)
@@ -298,20 +306,33 @@ class Pipeline:
         staging.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Hold the workspace; the lock ends with the process, however that ends."""
+    def _lock(self, wait: float = 0.0) -> Iterator[None]:
+        """Hold the workspace; the lock ends with the process, however that ends, so that none is ever stale."""
         self.workspace.mkdir(parents=True, exist_ok=True)
         path = self.workspace / ".lock"
         with path.open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            end, told = time.monotonic() + wait, False
+            while not _locked(file):
                 file.seek(0)
-                raise Busy(f"{self.workspace} is in use by {file.read().strip() or 'another run'}") from None
+                owner = file.read().strip() or "another run"
+                if time.monotonic() >= end:
+                    raise Busy(f"{self.workspace} is in use by {owner}")
+                if not told:
+                    self.say(f"waiting: {self.workspace} is in use by {owner}")
+                    told = True
+                time.sleep(min(LOCK_POLL_SECONDS, max(0.0, end - time.monotonic())))
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%F %T} UTC")
             file.flush()
             yield
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _staging_name(stage: str, fingerprint: str) -> str:

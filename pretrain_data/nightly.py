@@ -1,0 +1,74 @@
+"""The night's run: take up what is new, check the outcome, leave a dated summary, clear up after dead runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pretrain_data.errors import Busy, IntegrityError
+from pretrain_data.pipeline import Pipeline
+from pretrain_data.report.page import write_report
+from pretrain_data.verify import verify
+from pretrain_data.writer import write_atomically
+
+FOLDER = "nightly"
+#: Files of runs that died are left for a day, for whoever wants to see why.
+KEEP_LEFTOVERS_SECONDS = 24 * 3600.0
+MOST_ERROR_CHARS = 4000  # of an error's text, from its end: a worker's traceback may be long
+
+
+def nightly(pipeline: Pipeline, wait: float, keep: int, done: Callable[[Any], None] = lambda outcome: None) -> Path:
+    """Run all stages, verify sizes and counts, write `<workspace>/nightly/<time>/summary.json`; returns its path.
+
+    Waits `wait` seconds for another run to leave the workspace (errors.Busy after that, with no summary,
+    since the other run writes its own). An error of a stage ends in the summary and is raised again.
+    The last `keep` summaries stay.
+    """
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    summary: dict[str, Any] = {"started": stamp, "state": "done", "stages": []}
+    folder = pipeline.workspace / FOLDER / stamp
+    try:
+        for outcome in pipeline.run(wait=wait):
+            summary["stages"].append(_row(outcome))
+            done(outcome)
+        problems = verify(pipeline.workspace, list(pipeline.stages), quick=True)
+        if problems:
+            first = problems[0]
+            raise IntegrityError(
+                f"{len(problems)} problems, the first: {first.stage}: {first.path}: {first.what}; {first.remedy}"
+            )
+        removed = pipeline.leftovers(KEEP_LEFTOVERS_SECONDS, delete=True)
+        summary["leftovers_removed"] = [str(found.path) for found in removed]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(write_report(pipeline.workspace, list(pipeline.stages)), folder / "report.html")
+    except Exception as error:
+        summary["state"] = "failed"
+        summary["error"] = f"{type(error).__name__}: {error}"[-MOST_ERROR_CHARS:]
+        if summary["stages"] or not isinstance(error, Busy):
+            _write(folder, summary)
+        raise
+    path = _write(folder, summary)
+    for old in sorted(p for p in (pipeline.workspace / FOLDER).iterdir() if p.is_dir())[:-keep]:
+        shutil.rmtree(old)
+    return path
+
+
+def _row(outcome: Any) -> dict[str, Any]:
+    manifest = outcome.manifest
+    keys = ("documents_in", "documents", "dropped", "chars", "tokens", "seconds", "cpu_seconds")
+    row = {"stage": outcome.stage, "state": outcome.state} | {key: manifest[key] for key in keys}
+    row["shards"] = len(manifest["shards"])
+    row["shards_taken_over"] = manifest["metrics"].get("shards_taken_over", 0)
+    row["warnings"] = manifest.get("warnings", [])
+    return row
+
+
+def _write(folder: Path, summary: dict[str, Any]) -> Path:
+    summary["ended"] = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    path = folder / "summary.json"
+    write_atomically(path, json.dumps(summary, ensure_ascii=False, indent=1))
+    return path

@@ -1,0 +1,131 @@
+"""Three nights come to what one run over everything comes to, and each night leaves word of itself."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys import TOYS
+
+from pretrain_data.config import load_config
+from pretrain_data.errors import Busy
+from pretrain_data.nightly import FOLDER, nightly
+from pretrain_data.pipeline import Pipeline
+
+pytestmark = pytest.mark.spark
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def toys(tmp_path: Path, spark: Any, *overrides: str, workspace: str = "w") -> Pipeline:
+    path = tmp_path / "c.yaml"
+    path.write_text("workspace: w\nstages:\n  lines: {input: in}\n  upper: {}\n  short: {min_chars: 2}\n")
+    config = load_config(path, TOYS, [f"workspace={tmp_path / workspace}", *overrides])
+    return Pipeline(config, TOYS, tmp_path, spark=spark)
+
+
+def arrive(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / "in").mkdir(exist_ok=True)
+    (tmp_path / "in" / f"{name}.txt").write_text(text, encoding="utf-8")
+
+
+def contents(workspace: Path, stages: tuple[str, ...]) -> dict[str, str]:
+    files = sorted(p for name in stages for p in (workspace / name).rglob("*.parquet"))
+    return {str(p.relative_to(workspace)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_nights_add_up_and_leave_summaries(tmp_path: Path, spark: Any) -> None:
+    taken = []
+    for name in ("2026-01-01", "2026-01-02", "2026-01-04", "2026-01-03"):  # a missed day, and a late one
+        arrive(tmp_path, name, f"{name}\n夜\nabc\n{name} 数据")
+        summary = json.loads(nightly(toys(tmp_path, spark), wait=0, keep=2).read_text(encoding="utf-8"))
+        assert summary["state"] == "done"
+        taken.append(summary["stages"][1]["shards_taken_over"])
+        time.sleep(1.1)  # summaries carry the second they began in
+    # The late partition takes the place of the one after it: only those before it keep their names.
+    assert taken == [0, 1, 2, 2]
+    once = toys(tmp_path, spark, workspace="once")
+    list(once.run())
+    assert contents(tmp_path / "w", ("lines", "upper", "short")) == contents(
+        once.workspace, ("lines", "upper", "short")
+    )
+    kept = sorted((tmp_path / "w" / FOLDER).iterdir())
+    assert len(kept) == 2
+    assert (kept[-1] / "report.html").is_file()
+
+
+def test_a_failed_night_says_why_and_the_next_goes_on(tmp_path: Path, spark: Any) -> None:
+    arrive(tmp_path, "a", "abc\nb")
+    flag = tmp_path / "flag"
+    flag.write_text("part-00000")
+    with pytest.raises(Exception, match="made to fail"):
+        nightly(toys(tmp_path, spark, f"stages.short.fail_on={flag}"), wait=0, keep=5)
+    (summary,) = (tmp_path / "w" / FOLDER).glob("*/summary.json")
+    told = json.loads(summary.read_text(encoding="utf-8"))
+    assert told["state"] == "failed"
+    assert "made to fail" in told["error"]
+    assert [row["stage"] for row in told["stages"]] == ["lines", "upper"]
+    flag.unlink()
+    time.sleep(1.1)
+    nightly(toys(tmp_path, spark, f"stages.short.fail_on={flag}"), wait=0, keep=5)
+
+
+def test_of_two_at_once_the_second_leaves_or_waits(tmp_path: Path, spark: Any) -> None:
+    arrive(tmp_path, "a", "abc\nb")
+    (tmp_path / "w").mkdir()
+    with (tmp_path / "w" / ".lock").open("w") as file:
+        file.write("the first one")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(Busy, match="the first one"):
+            nightly(toys(tmp_path, spark), wait=0, keep=5)
+        assert not (tmp_path / "w" / FOLDER).exists(), "the other run writes its own summary"
+        said: list[str] = []
+        second = toys(tmp_path, spark)
+        second.say = said.append
+        release = threading.Timer(1.5, fcntl.flock, (file, fcntl.LOCK_UN))
+        release.start()
+        assert nightly(second, wait=60, keep=5).is_file()
+        release.join()
+    assert any("waiting" in line and "the first one" in line for line in said)
+
+
+@pytest.mark.slow
+def test_the_cron_script_runs_real_stages_and_checks_what_they_left(tmp_path: Path) -> None:
+    (tmp_path / "crawl").mkdir()
+    rows = [{"id": f"a{i}", "text": f"第{i}篇文章，请打1381234567{i}联系我们。" * 5} for i in range(5)]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (tmp_path / "crawl" / "day1.jsonl").write_text(lines, encoding="utf-8")
+    (tmp_path / "c.yaml").write_text(
+        "workspace: w\nspark: {master: 'local[1]', driver_memory: 512m}\n"
+        "stages: {ingest: {input: crawl, shard_bytes: 1048576}, pii: {}}\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "pretrain-data"  # the command, installed or not
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m pretrain_data.cli "$@"\n')
+    command.chmod(0o755)
+    environment["PATH"] = f"{command.parent}:{environment['PATH']}"
+
+    def night() -> subprocess.CompletedProcess[str]:
+        script = [str(ROOT / "scripts" / "nightly.sh"), str(tmp_path / "c.yaml")]
+        return subprocess.run(script, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+    first = night()
+    assert first.returncode == 0, first.stderr[-2000:]
+    assert "summary" in first.stdout
+    # A byte too many in an output that is up to date is not passed over.
+    (tmp_path / "w" / "pii" / "documents" / "stray.parquet").write_bytes(b"x")
+    again = night()
+    assert again.returncode == 5
+    assert "stray.parquet: not in the manifest" in again.stderr
+    assert "Traceback" not in again.stderr
