@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -60,20 +59,22 @@ def choose(cluster: I64, rank: I64, similar: Similarity, keep_within: float, spl
     `cluster[i]` is the component of node i. Members are taken by rank. With `split`, one that is less similar
     than `keep_within` to every survivor of its cluster so far becomes a survivor too: a chain of near-misses
     then doesn't lose documents that nothing kept stands for. Else the best ranked is the only survivor.
+
+    All clusters go one step at a time together: in each, the best ranked that still waits survives, and stands
+    for those near it. So `similar` is called as often as the most split cluster has survivors.
     """
     survivor = np.arange(len(cluster))
     value = np.ones(len(cluster), np.float32)
-    order = np.lexsort((rank, cluster))
-    starts = np.flatnonzero(np.r_[True, np.diff(cluster[order]) != 0, True])
-    for low, high in pairwise(starts):
-        members = order[low:high]
-        waiting = members
-        while len(waiting):
-            best, rest = waiting[0], waiting[1:]
-            found = similar(np.full(len(rest), best), rest) if len(rest) else np.zeros(0, np.float32)
-            # A member goes to the best ranked survivor that stands for it; the others wait for the next.
-            near = found >= np.float32(keep_within) if split else np.ones(len(rest), np.bool_)
-            survivor[rest[near]] = best
-            value[rest[near]] = found[near]
-            waiting = rest[~near]
+    waiting = np.lexsort((rank, cluster))
+    while len(waiting):
+        of = cluster[waiting]
+        first = np.r_[True, of[1:] != of[:-1]]
+        best, rest = np.repeat(waiting[first], np.diff(np.r_[np.flatnonzero(first), len(of)]))[~first], waiting[~first]
+        if not len(rest):
+            break
+        found = similar(best, rest)
+        near = found >= np.float32(keep_within) if split else np.ones(len(rest), np.bool_)
+        survivor[rest[near]] = best[near]
+        value[rest[near]] = found[near]
+        waiting = rest[~near]
     return survivor, value

@@ -19,15 +19,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
+from pretrain_data.dedup import curve
+from pretrain_data.dedup.members import Clusters, measured, members, sums
 from pretrain_data.dedup.store import CONTENT, Store, numbered
-from pretrain_data.dedup.survivors import RankBy, choose, ranks
+from pretrain_data.dedup.survivors import RankBy
 from pretrain_data.errors import PretrainDataError
 from pretrain_data.graph.forest import Forest
 from pretrain_data.kernels import lsh, minhash, normalize
+from pretrain_data.mixing.mixture import Tokens
 from pretrain_data.stage import Processed, Shard, Stage, StageConfig, StageRun
+from pretrain_data.tokenizers import load_tokenizer, tokenizer_files
 
 #: Edges the driver holds at most (28 bytes each while the forest is made).
 MAX_EDGES = 40_000_000
+#: Where the search for a threshold begins when the config names a token target alone.
+LOWEST_WITH_TARGET = 0.5
 #: Documents that the driver marks for exact verification at most (one byte each).
 MAX_EXACT_DOCUMENTS = 2_000_000_000
 
@@ -44,6 +50,26 @@ class DedupConfig(StageConfig):
     )
     spacing_threshold: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None, description="Similarity from which documents share a similar_group. Default: threshold."
+    )
+    target_tokens: Tokens | None = Field(
+        default=None,
+        description="Tokens that must remain; the run then takes the strictest threshold of its curve that leaves "
+        "them, in place of `threshold`.",
+    )
+    lowest_threshold: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="Where the curve over thresholds begins; lower costs more candidates. Default: the lower of "
+        "spacing_threshold and threshold, or 0.5 with target_tokens.",
+    )
+    curve_step: Annotated[float, Field(ge=0.001, le=0.5)] = Field(
+        default=0.02, description="Step between the thresholds of the curve, which ends at 1."
+    )
+    tokenizer: str = Field(
+        default="default",
+        description="What the curve counts tokens with where documents have none yet: on a sample of them.",
+    )
+    token_sample: Annotated[int, Field(ge=1)] = Field(
+        default=20_000, description="Documents in that sample, about; all of them where there are fewer."
     )
     shingle: Annotated[int, Field(ge=1, le=64)] = Field(default=5, description="Tokens in a shingle.")
     tokens: Literal["by_language", "unified"] = Field(
@@ -80,14 +106,26 @@ class DedupConfig(StageConfig):
 
     @model_validator(mode="after")
     def _spacing_is_looser(self) -> DedupConfig:
-        if self.spacing_threshold is not None and self.spacing_threshold > self.threshold:
+        fixed = self.target_tokens is None
+        if fixed and self.spacing_threshold is not None and self.spacing_threshold > self.threshold:
             raise ValueError("spacing_threshold must not be above threshold")
         return self
 
     @property
     def lowest(self) -> float:
         """The lowest similarity that pairs are looked for at."""
-        return self.spacing_threshold if self.spacing_threshold is not None else self.threshold
+        asked = [t for t in (self.spacing_threshold, self.lowest_threshold) if t is not None]
+        if self.target_tokens is None:
+            return min([self.threshold, *asked])
+        return min(asked, default=LOWEST_WITH_TARGET)
+
+    @property
+    def thresholds(self) -> list[float]:
+        """Thresholds of the curve, from the lowest to 1, among them `threshold`."""
+        low = max(self.lowest, self.spacing_threshold or 0.0)
+        steps = int((1 - low) / self.curve_step + 1e-9)
+        found = {round(1 - i * self.curve_step, 6) for i in range(steps + 1)} | {low}
+        return sorted(found | ({self.threshold} if self.target_tokens is None else set()))
 
 
 class DedupStage(Stage[DedupConfig]):
@@ -101,6 +139,10 @@ class DedupStage(Stage[DedupConfig]):
     def __init__(self, config: DedupConfig) -> None:
         super().__init__(config)
         self.decisions: Path | None = None
+        self.threshold = config.threshold  # the one in force; `prepare` sets it where target_tokens decides
+
+    def resources(self) -> list[Path]:
+        return tokenizer_files(self.config.tokenizer)
 
     # --- the whole dataset ----------------------------------------------------------------------
 
@@ -122,7 +164,9 @@ class DedupStage(Stage[DedupConfig]):
             self._write_sets(run, shards, store, candidates)
         forest, edges = self._forest(run, store, candidates, exact)
         (run.output / "graph").mkdir(parents=True, exist_ok=True)
-        self._decide(run, shards, store, forest, exact)
+        table = members(run.scratch / "meta", shards, forest.nodes)
+        clusters = Clusters(store, forest, table, config.survivor, exact, config.chain == "split", config.margin)
+        self._decide(run, shards, clusters, documents)
         run.metrics |= {
             "bands": bands.number,
             "band_rows": bands.rows,
@@ -146,6 +190,9 @@ class DedupStage(Stage[DedupConfig]):
         criteria = [c.column for c in self.config.survivor]
         k, n, meta = self.config.permutations, self.config.shingle, run.scratch / "meta"
         meta.mkdir(exist_ok=True)
+        saved = run.scratch / "tokenizer.json"
+        load_tokenizer(self.config.tokenizer).save(saved)
+        share = self.config.token_sample / max(1, store.documents)
 
         def sign(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
             at = first_rows[shard.name]
@@ -158,7 +205,7 @@ class DedupStage(Stage[DedupConfig]):
                 rows = slice(at, at + batch.num_rows)
                 signatures[rows] = made
                 contents[rows] = np.ascontiguousarray(hashes).view(CONTENT).reshape(-1)
-                kept.append(_without_text(batch))
+                kept.append(measured(batch, str(saved), share))
                 numbers = np.arange(at, at + batch.num_rows)
                 at += batch.num_rows
                 # A text without tokens has no signature; it can only equal another by its content.
@@ -171,7 +218,7 @@ class DedupStage(Stage[DedupConfig]):
             if kept:
                 pq.write_table(pa.Table.from_batches(kept), meta / f"{shard.name.replace('/', '--')}.parquet")
 
-        columns = ["doc_id", "source_id", "text", "lang", *criteria]
+        columns = ["doc_id", "source_id", "text", "lang", "format", "channel", "tokens", *criteria]
         keyed = run.scan(list(dict.fromkeys(columns)), sign, _KEYED)
         pairs = _pairs_in_buckets(
             keyed.repartition(run.partitions, "key").sortWithinPartitions("key", "document"), self.config
@@ -240,22 +287,17 @@ class DedupStage(Stage[DedupConfig]):
         first, second = table["first"].to_numpy(), table["second"].to_numpy()
         return Forest.of(first, second, table["similarity"].to_numpy()), edges
 
-    def _decide(self, run: StageRun, shards: tuple[Shard, ...], store: Store, forest: Forest, exact: bool) -> None:
+    def _decide(self, run: StageRun, shards: tuple[Shard, ...], clusters: Clusters, documents: int) -> None:
         """Survivors and groups of all documents that have a similar one; one small file a shard."""
-        config = self.config
-        nodes = forest.nodes
-        table = _members(run.scratch / "meta", shards, nodes)
-        cluster = forest.clusters(config.threshold)
-
-        def similar(first: Any, second: Any) -> Any:
-            return store.similarities(nodes[first], nodes[second], exact)
-
-        rank = ranks(table, config.survivor) if len(nodes) else np.zeros(0, np.int64)
-        survivor, value = choose(cluster, rank, similar, config.threshold - config.margin, config.chain == "split")
-        contents = store.contents()
+        config, forest = self.config, clusters.forest
+        nodes, table = forest.nodes, clusters.table
+        self._plan(run, clusters)
+        cluster = forest.clusters(self.threshold)
+        survivor, value = clusters.survivors(self.threshold)
+        contents = clusters.store.contents()
         same = contents[nodes] == contents[nodes[survivor]]
         ids, sources = table["doc_id"].combine_chunks(), table["source_id"].combine_chunks()
-        group = forest.clusters(config.lowest)
+        group = forest.clusters(config.spacing_threshold or self.threshold)
         decided = pa.table(
             {
                 "number": nodes,
@@ -269,7 +311,7 @@ class DedupStage(Stage[DedupConfig]):
         )
         self.decisions = run.scratch / "decisions"
         self.decisions.mkdir(exist_ok=True)
-        edges = np.searchsorted(nodes, [s.first_row or 0 for s in shards] + [store.documents])
+        edges = np.searchsorted(nodes, [s.first_row or 0 for s in shards] + [documents])
         for shard, low, high in zip(shards, edges[:-1], edges[1:], strict=True):
             part = decided.slice(low, high - low)
             rows = pc.subtract(part["number"], shard.first_row or 0)
@@ -291,6 +333,31 @@ class DedupStage(Stage[DedupConfig]):
         pq.write_table(kept, run.output / "graph" / "forest.parquet", compression="zstd")
         versions = {"permutations": config.permutations, "shingle": config.shingle, "lowest": config.lowest}
         (run.output / "graph" / "forest.json").write_text(json.dumps(versions, indent=1))
+
+    def _plan(self, run: StageRun, clusters: Clusters) -> None:
+        """Write the curve over thresholds, and take the threshold from it where a target says so."""
+        config = self.config
+        totals = curve.Totals.of(sums(run.spark, run.scratch / "meta"))
+        table = curve.curve(totals, clusters.table, config.thresholds, clusters.gone, clusters.forest.clusters)
+        pq.write_table(table, run.output / "graph" / "curve.parquet", compression="zstd")
+        if config.target_tokens is None:
+            return
+        found = curve.points(table)
+        chosen = curve.strictest(found, config.target_tokens)
+        if chosen is None:
+            most = next(point for point in reversed(found) if point.threshold <= 1)
+            run.warn(
+                f"target_tokens: {config.target_tokens:,} tokens are wanted; without identical documents "
+                f"{most.tokens:,.0f} are there, without any deduplication {found[-1].tokens:,.0f}. Threshold 1 is "
+                "taken, which drops identical documents alone; more data is needed, or repeats in the mix"
+            )
+            chosen = most
+        self.threshold = chosen.threshold
+        run.metrics |= {
+            "target_tokens": config.target_tokens,
+            "threshold": chosen.threshold,
+            "expected_tokens": round(chosen.tokens),
+        }
 
     # --- shard by shard -------------------------------------------------------------------------
 
@@ -327,7 +394,7 @@ class DedupStage(Stage[DedupConfig]):
             out,
             rule=rule,
             value=column("similarity").cast(pa.float64()),
-            threshold=pa.array([self.config.threshold] * batch.num_rows, pa.float64()),
+            threshold=pa.array([self.threshold] * batch.num_rows, pa.float64()),
             kept_id=column("kept_id"),
             kept_doc_id=column("kept_doc_id"),
         )
@@ -339,11 +406,6 @@ _EDGES = pa.schema([("first", pa.int64()), ("second", pa.int64()), ("similarity"
 
 def _keyed(documents: Any, keys: Any) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array(keys), pa.array(documents)], schema=_KEYED)
-
-
-def _without_text(batch: pa.RecordBatch) -> pa.RecordBatch:
-    chars = pc.utf8_length(batch.column("text"))
-    return batch.drop_columns(["text"]).append_column("chars", chars.cast(pa.int64()))
 
 
 def _pairs_in_buckets(keyed: Any, config: DedupConfig) -> Any:
@@ -372,16 +434,3 @@ def _pairs(path: Path) -> Iterator[pa.RecordBatch]:
     for file in sorted(path.glob("*.parquet")):
         with pq.ParquetFile(file) as parquet:
             yield from parquet.iter_batches(batch_size=1 << 20)
-
-
-def _members(meta: Path, shards: tuple[Shard, ...], nodes: Any) -> pa.Table:
-    """Ids and ranking columns of the documents `nodes`, in their order."""
-    parts = []
-    edges = np.searchsorted(nodes, [s.first_row or 0 for s in shards] + [np.iinfo(np.int64).max])
-    for shard, low, high in zip(shards, edges[:-1], edges[1:], strict=True):
-        path = meta / f"{shard.name.replace('/', '--')}.parquet"
-        if high > low:
-            parts.append(pq.read_table(path).take(pa.array(nodes[low:high] - (shard.first_row or 0))))
-    if parts:
-        return pa.concat_tables(parts, promote_options="permissive")
-    return pa.table({"doc_id": pa.array([], pa.string()), "source_id": pa.array([], pa.string())})

@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from pretrain_data.cli import app
 from pretrain_data.commands import open_pipeline
 
 pytestmark = pytest.mark.spark
@@ -131,3 +133,65 @@ def test_the_real_truth(shared_data: Path, tmp_path: Path, spark: Any) -> None:
     assert all(r["id1"] in dropped or r["id2"] in dropped for r in same)
     right = sum(near.get((i, row["kept_id"]), 0) >= 0.75 for i, row in dropped.items())
     assert right / len(dropped) >= 0.99
+
+
+@pytest.mark.parametrize("chain", ["split", "keep"])
+def test_the_curve_is_what_reruns_keep(corpus: tuple[Path, dict[str, str]], spark: Any, chain: str) -> None:
+    folder, texts = corpus
+    same = {"spacing_threshold": 0.5, "verify": "exact", "chain": chain, "margin": 0.05, "token_sample": 10**6}
+    _, _, out = dedup(folder, spark, "planned", threshold=0.75, curve_step=0.1, **same)
+    rows = pq.read_table(out / "graph" / "curve.parquet").to_pylist()
+    found = {row["threshold"]: row for row in rows}
+    assert sorted(found) == [0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 1.0, 2.0]
+    assert (found[2.0]["documents"], found[2.0]["chars"]) == (len(texts), sum(map(len, texts.values())))
+    tokens = token_counts(texts)
+    assert found[2.0]["tokens"] == sum(tokens.values()), "all documents are in the sample"
+    for threshold in (0.5, 0.6, 0.8, 1.0):
+        kept, _, _ = dedup(folder, spark, f"at-{threshold}", threshold=threshold, curve_step=0.5, **same)
+        assert found[threshold]["documents"] == len(kept)
+        assert found[threshold]["chars"] == sum(len(texts[i]) for i in kept)
+
+
+def token_counts(texts: dict[str, str]) -> dict[str, int]:
+    from pretrain_data.tokenizers import load_tokenizer
+
+    tokenizer = load_tokenizer("default")
+    return {i: len(tokenizer.encode([text])[0]) for i, text in texts.items()}
+
+
+def test_a_token_target_chooses_the_threshold(corpus: tuple[Path, dict[str, str]], spark: Any) -> None:
+    folder, texts = corpus
+    whole = sum(token_counts(texts).values())
+    same = {"verify": "exact", "token_sample": 10**6, "curve_step": 0.05}
+    kept, dropped, out = dedup(folder, spark, "target", target_tokens=round(whole * 0.6), **same)
+    manifest = json.loads((out / "_manifest.json").read_text(encoding="utf-8"))
+    chosen = manifest["metrics"]["threshold"]
+    left = sum(token_counts({i: texts[i] for i in kept}).values())
+    assert left >= whole * 0.6
+    assert {row["threshold"] for row in dropped.values()} == {chosen}
+    stricter, _, _ = dedup(folder, spark, "stricter", threshold=chosen - 0.05, lowest_threshold=0.5, **same)
+    assert sum(token_counts({i: texts[i] for i in stricter}).values()) < whole * 0.6
+    _, dropped, out = dedup(folder, spark, "too-much", target_tokens=whole * 2, **same)
+    manifest = json.loads((out / "_manifest.json").read_text(encoding="utf-8"))
+    assert "more data is needed" in manifest["warnings"][0]
+    assert {row["rule"] for row in dropped.values()} <= {"exact_duplicate"}
+
+
+def test_plan_dedup_reads_the_curve(corpus: tuple[Path, dict[str, str]], spark: Any) -> None:
+    folder, texts = corpus
+    dedup(folder, spark, verify="exact", lowest_threshold=0.5, curve_step=0.25, token_sample=10**6)
+    whole = sum(token_counts(texts).values())
+    command = ["plan", "dedup", str(folder / "dedup.yaml"), "--json", "--target-tokens"]
+    found = json.loads(CliRunner().invoke(app, [*command, "1000"]).stdout)
+    assert found["threshold"] == 0.5
+    assert [point["threshold"] for point in found["points"]] == [0.5, 0.75, 0.8, 1.0, 2.0]
+    assert "a stricter one may still leave enough" in found["advice"][-1]
+    found = json.loads(CliRunner().invoke(app, [*command, str(whole * 3)]).stdout)
+    assert found["threshold"] is None
+    assert f"Even with no deduplication at all {whole * 2:,} are missing" in found["advice"][-1]
+    found = json.loads(CliRunner().invoke(app, [*command, str(whole * 3), "--corpus-tokens", str(whole * 10)]).stdout)
+    assert found["points"][-1]["tokens"] == pytest.approx(whole * 10)
+    assert found["threshold"] == 0.5
+    shown = CliRunner().invoke(app, [*command[:3], "--by-group"])
+    assert shown.exit_code == 0
+    assert "none" in shown.stdout

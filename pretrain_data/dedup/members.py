@@ -1,0 +1,122 @@
+"""The documents of one run that have a similar one: what decisions need to know of them, and who stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pretrain_data.dedup import curve
+from pretrain_data.dedup.store import Store
+from pretrain_data.dedup.survivors import RankBy, choose, ranks
+from pretrain_data.graph.forest import Forest
+from pretrain_data.kernels.tokens import count_column
+from pretrain_data.stage import Shard
+from pretrain_data.tokenizers import load_saved
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def measured(batch: pa.RecordBatch, tokenizer: str, share: float) -> pa.RecordBatch:
+    """The columns that decisions need, without the text: chars, lang, channel, and tokens (null where not counted).
+
+    Tokens are counted for the documents whose id begins below `share`, unless the batch has them already. Before
+    classify there is no channel; the format stands in for it.
+    """
+    text = batch.column("text")
+    names = batch.schema.names
+    unknown = pa.array(["unknown"] * batch.num_rows)
+    columns = {n: batch.column(n) for n in names if n not in ("text", "lang", "format", "channel", "tokens")}
+    columns["chars"] = pc.utf8_length(text).cast(pa.int64())
+    columns["lang"] = pc.fill_null(batch.column("lang").cast(pa.string()), "unknown") if "lang" in names else unknown
+    kind = next((n for n in ("channel", "format") if n in names), None)
+    columns["channel"] = pc.fill_null(batch.column(kind).cast(pa.string()), "unknown") if kind else unknown
+    if "tokens" in names:
+        columns["tokens"] = batch.column("tokens").cast(pa.int64())
+    else:
+        # doc_id is a hash in hex digits: those below a bound are a random sample, the same in every run.
+        taken = pc.less(batch.column("doc_id").cast(pa.string()), _hex(share))
+        counts = np.full(batch.num_rows, -1, np.int64)
+        rows = np.flatnonzero(taken.to_numpy(zero_copy_only=False))
+        counts[rows] = count_column(text.take(pa.array(rows)), load_saved(tokenizer))
+        columns["tokens"] = pa.array(counts, mask=counts < 0)
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _hex(share: float) -> str:
+    """The bound below which `share` of all hex ids lie."""
+    return "g" if share >= 1 else f"{int(share * 16**8):08x}"
+
+
+def sums(spark: SparkSession, meta: Path) -> list[dict[str, Any]]:
+    """Sums by group over all documents, for `curve.Totals`."""
+    from pyspark.sql import functions as F
+
+    files = sorted(str(path) for path in meta.glob("*.parquet"))
+    if not files:
+        return []
+    frame = spark.read.parquet(*files)
+    # Decimals: their sums don't depend on the order in which partitions come.
+    x = F.when(F.col("tokens").isNotNull(), F.col("chars")).cast("decimal(18,0)")
+    y = F.col("tokens").cast("decimal(18,0)")
+    grouped = frame.groupBy(*curve.GROUP).agg(
+        F.count("*").alias("documents"),
+        F.sum("chars").alias("chars"),
+        F.count("tokens").alias("n"),
+        *(F.coalesce(F.sum(v), F.lit(0)).alias(k) for k, v in {"x": x, "y": y}.items()),
+        *(F.coalesce(F.sum(v), F.lit(0)).alias(k) for k, v in {"xx": x * x, "xy": x * y, "yy": y * y}.items()),
+    )
+    return [{k: v if isinstance(v, str) else int(v) for k, v in row.asDict().items()} for row in grouped.collect()]
+
+
+def members(meta: Path, shards: tuple[Shard, ...], nodes: Any) -> pa.Table:
+    """Ids and ranking columns of the documents `nodes`, in their order."""
+    parts = []
+    edges = np.searchsorted(nodes, [s.first_row or 0 for s in shards] + [np.iinfo(np.int64).max])
+    for shard, low, high in zip(shards, edges[:-1], edges[1:], strict=True):
+        path = meta / f"{shard.name.replace('/', '--')}.parquet"
+        if high > low:
+            parts.append(pq.read_table(path).take(pa.array(nodes[low:high] - (shard.first_row or 0))))
+    if parts:
+        return pa.concat_tables(parts, promote_options="permissive")
+    text, number = pa.array([], pa.string()), pa.array([], pa.int64())
+    return pa.table(
+        {"doc_id": text, "source_id": text, "lang": text, "channel": text, "chars": number, "tokens": number}
+    )
+
+
+class Clusters:
+    """The documents that have a similar one, and who of them stays at any threshold."""
+
+    def __init__(
+        self,
+        store: Store,
+        forest: Forest,
+        table: pa.Table,
+        criteria: tuple[RankBy, ...],
+        exact: bool,
+        split: bool,
+        margin: float,
+    ) -> None:
+        self.store, self.forest, self.table = store, forest, table
+        self.exact, self.split, self.margin = exact, split, margin
+        self.rank = ranks(table, criteria) if len(forest.nodes) else np.zeros(0, np.int64)
+
+    def survivors(self, threshold: float) -> tuple[Any, Any]:
+        """For each member the index of its survivor, itself where it stays, and its similarity to it."""
+        nodes = self.forest.nodes
+
+        def similar(first: Any, second: Any) -> Any:
+            return self.store.similarities(nodes[first], nodes[second], self.exact)
+
+        return choose(self.forest.clusters(threshold), self.rank, similar, threshold - self.margin, self.split)
+
+    def gone(self, threshold: float) -> Any:
+        """Which members a run at `threshold` drops."""
+        survivor, _ = self.survivors(threshold)
+        return survivor != np.arange(len(survivor))
