@@ -21,9 +21,10 @@ import pyarrow as pa
 from pretrain_data.kernels.normalize import LIMIT, RUN, SEPARATOR, SINGLE, Tables, tables
 
 SEED = 20260101
-VERSION = 1
+VERSION = 2
 EMPTY = np.uint32(0xFFFFFFFF)  # signature values of a text without tokens
 BASE = np.uint64(0x9E3779B97F4A7C15)
+OTHER_BASE = np.uint64(0xD6E8FEB86659FD93)  # of the second half of a content hash; any odd number unlike BASE does
 
 U64 = npt.NDArray[np.uint64]
 U32 = npt.NDArray[np.uint32]
@@ -64,19 +65,29 @@ def permutations(count: int, seed: int = SEED) -> Permutations:
     return Permutations(draw[:, 0] | np.uint32(1), draw[:, 1].copy())
 
 
-def signatures(
-    text: pa.Array, characters: Flags, k: int, n: int, seed: int = SEED
-) -> tuple[U32, npt.NDArray[np.int32]]:
-    """Signatures (documents × k, uint32) and the number of shingles (with repeats) of each document.
+class Signed(NamedTuple):
+    """What one pass over n texts gives.
+
+    `signatures` (n × k, uint32); `shingles` (n, int32): the number of shingles of each, with repeats; `contents`
+    (n × 2, uint64): 128-bit hashes of the tokens in order, equal for texts that fold to the same. A text without
+    tokens is hashed by its bytes, so that two of them are equal only if they are.
+    """
+
+    signatures: U32
+    shingles: npt.NDArray[np.int32]
+    contents: U64
+
+
+def sign(text: pa.Array, characters: Flags, k: int, n: int, seed: int = SEED) -> Signed:
+    """Signatures, numbers of shingles and contents of all texts.
 
     `characters` (documents, bool) says for which documents every letter is a token.
     """
     utf8, perms = buffers(text), permutations(k, seed)
     count = len(utf8.offsets) - 1
-    out = np.empty((count, k), np.uint32)
-    shingles = np.empty(count, np.int32)
-    _signatures(utf8.data, utf8.offsets, characters, n, perms.a, perms.b, tables(), out, shingles)
-    return out, shingles
+    out = Signed(np.empty((count, k), np.uint32), np.empty(count, np.int32), np.empty((count, 2), np.uint64))
+    _sign(utf8.data, utf8.offsets, characters, n, perms.a, perms.b, tables(), *out)
+    return out
 
 
 def shingle_sets(text: pa.Array, characters: Flags, n: int) -> tuple[U64, npt.NDArray[np.int64]]:
@@ -88,34 +99,6 @@ def shingle_sets(text: pa.Array, characters: Flags, n: int) -> tuple[U64, npt.ND
         parts.append(hashes)
         offsets[i + 1] = offsets[i] + len(hashes)
     return np.concatenate(parts) if parts else np.zeros(0, np.uint64), offsets
-
-
-def contents(text: pa.Array, characters: Flags) -> U64:
-    """128-bit hashes of each text's tokens in order (documents × 2): equal for texts that fold to the same.
-
-    A text without tokens is hashed by its bytes, so that two of them are equal only if they are.
-    """
-    utf8 = buffers(text)
-    out = np.empty((len(utf8.offsets) - 1, 2), np.uint64)
-    _contents(utf8.data, utf8.offsets, characters, tables(), out)
-    return out
-
-
-@nb.njit(cache=True, nogil=True)
-def _contents(data, offsets, characters, fold, out):  # type: ignore[no-untyped-def]
-    for d in range(len(offsets) - 1):
-        start, end = offsets[d], offsets[d + 1]
-        tokens = np.empty(2 * (end - start) + 32, np.uint64)
-        count = _tokens(data, start, end, characters[d], fold, tokens)
-        one, other = np.uint64(1), np.uint64(2)
-        for i in range(count):
-            one = (one ^ tokens[i]) * BASE
-            other = _mix(other + tokens[i])
-        if count == 0:
-            for i in range(start, end):
-                one = (one ^ np.uint64(data[i])) * BASE
-                other = _mix(other + np.uint64(data[i]) + np.uint64(0xFFFF0000))
-        out[d, 0], out[d, 1] = _mix(one), other
 
 
 @nb.njit(cache=True, inline="always")
@@ -223,37 +206,64 @@ def _shingles(data, start, end, single_letters, n, fold: Tables):  # type: ignor
 
 
 @nb.njit(cache=True, nogil=True)
-def _signatures(data, offsets, characters, n, a, b, fold, out, shingles):  # type: ignore[no-untyped-def]
+def _sign(data, offsets, characters, n, a, b, fold, out, shingles, contents):  # type: ignore[no-untyped-def]
     longest = np.int64(0)
     for d in range(len(offsets) - 1):
         longest = max(longest, offsets[d + 1] - offsets[d])
     tokens = np.empty(2 * longest + 32, np.uint64)
     hashes = np.empty(2 * longest + 32, np.uint64)
-    k = len(a)
+    low = np.empty(2 * longest + 32, np.uint32)
+    high = np.empty(2 * longest + 32, np.uint32)
     for d in range(len(offsets) - 1):
         length = _tokens(data, offsets[d], offsets[d + 1], characters[d], fold, tokens)
         count = _combine(tokens, length, n, hashes)
         shingles[d] = count
-        row = out[d]
+        for i in range(count):
+            low[i] = np.uint32(hashes[i])
+            high[i] = np.uint32(hashes[i] >> np.uint64(32))
+        _minima(low, high, count, a, b, out[d])
+        _content(data, offsets[d], offsets[d + 1], tokens, length, contents[d])
+
+
+@nb.njit(cache=True, nogil=True)
+def _content(data, start, end, tokens, count, out):  # type: ignore[no-untyped-def]
+    one, other = np.uint64(1), np.uint64(2)
+    for i in range(count):
+        one = (one ^ tokens[i]) * BASE
+        other = (other + tokens[i]) * OTHER_BASE
+    if count == 0:
+        for i in range(start, end):
+            one = (one ^ np.uint64(data[i])) * BASE
+            other = (other + np.uint64(data[i]) + np.uint64(0xFFFF0000)) * OTHER_BASE
+    out[0], out[1] = _mix(one), _mix(other)
+
+
+@nb.njit(cache=True, nogil=True)
+def _minima(low, high, count, a, b, row):  # type: ignore[no-untyped-def]
+    """The smallest value of each permutation over `count` hashes, into `row`.
+
+    A function of its own over 32-bit arrays, because the compiler then makes 32-bit vector instructions of it; in
+    the body of `_signatures` it took three times as long.
+    """
+    k = len(a)
+    for j in range(k):
+        row[j] = EMPTY
+    # Four shingles at a time: a quarter of the loads and stores of the row.
+    four = count - count % 4
+    for i in range(0, four, 4):
+        l0, h0 = low[i], high[i]
+        l1, h1 = low[i + 1], high[i + 1]
+        l2, h2 = low[i + 2], high[i + 2]
+        l3, h3 = low[i + 3], high[i + 3]
         for j in range(k):
-            row[j] = EMPTY
-        # Four shingles at a time: a quarter of the loads and stores of the row.
-        four = count - count % 4
-        for i in range(0, four, 4):
-            l0, h0 = np.uint32(hashes[i]), np.uint32(hashes[i] >> np.uint64(32))
-            l1, h1 = np.uint32(hashes[i + 1]), np.uint32(hashes[i + 1] >> np.uint64(32))
-            l2, h2 = np.uint32(hashes[i + 2]), np.uint32(hashes[i + 2] >> np.uint64(32))
-            l3, h3 = np.uint32(hashes[i + 3]), np.uint32(hashes[i + 3] >> np.uint64(32))
-            for j in range(k):
-                v0 = np.uint32(a[j] * l0 + (h0 ^ b[j]))
-                v1 = np.uint32(a[j] * l1 + (h1 ^ b[j]))
-                v2 = np.uint32(a[j] * l2 + (h2 ^ b[j]))
-                v3 = np.uint32(a[j] * l3 + (h3 ^ b[j]))
-                row[j] = min(row[j], min(min(v0, v1), min(v2, v3)))
-        for i in range(four, count):
-            low, high = np.uint32(hashes[i]), np.uint32(hashes[i] >> np.uint64(32))
-            for j in range(k):
-                row[j] = min(row[j], np.uint32(a[j] * low + (high ^ b[j])))
+            v0 = np.uint32(a[j] * l0 + (h0 ^ b[j]))
+            v1 = np.uint32(a[j] * l1 + (h1 ^ b[j]))
+            v2 = np.uint32(a[j] * l2 + (h2 ^ b[j]))
+            v3 = np.uint32(a[j] * l3 + (h3 ^ b[j]))
+            row[j] = min(row[j], min(min(v0, v1), min(v2, v3)))
+    for i in range(four, count):
+        for j in range(k):
+            row[j] = min(row[j], np.uint32(a[j] * low[i] + (high[i] ^ b[j])))
 
 
 @nb.njit(cache=True, nogil=True)

@@ -200,8 +200,7 @@ class DedupStage(Stage[DedupConfig]):
             kept = []
             for batch in batches:
                 text, flags = batch.column("text"), self._characters(batch)
-                made, shingles = minhash.signatures(text, flags, k, n)
-                hashes = minhash.contents(text, flags)
+                made, shingles, hashes = minhash.sign(text, flags, k, n)
                 rows = slice(at, at + batch.num_rows)
                 signatures[rows] = made
                 contents[rows] = np.ascontiguousarray(hashes).view(CONTENT).reshape(-1)

@@ -69,7 +69,7 @@ def test_shingle_sets_are_those_of_the_definition(
 @given(TEXTS)
 def test_a_signature_is_the_least_value_of_each_permutation(texts: list[str]) -> None:
     flags = np.zeros(len(texts), np.bool_)
-    got, counts = minhash.signatures(pa.array(texts), flags, 16, 3)
+    got, counts, _ = minhash.sign(pa.array(texts), flags, 16, 3)
     values, offsets = minhash.shingle_sets(pa.array(texts), flags, 3)
     perms = minhash.permutations(16)
     for d in range(len(texts)):
@@ -85,18 +85,17 @@ def test_a_signature_is_the_least_value_of_each_permutation(texts: list[str]) ->
 
 def test_folding_sees_through_width_case_and_punctuation() -> None:
     texts = pa.array(["Ｈｅｌｌｏ，　ＷＯＲＬＤ！ １２３ four", "hello world 123 Four", "hello world 124 four"])
-    made, _ = minhash.signatures(texts, np.zeros(3, np.bool_), 64, 2)
+    made, _, contents = minhash.sign(texts, np.zeros(3, np.bool_), 64, 2)
     assert (made[0] == made[1]).all()
     assert not (made[0] == made[2]).all()
-    contents = minhash.contents(texts, np.zeros(3, np.bool_))
     assert contents[0].tolist() == contents[1].tolist() != contents[2].tolist()
 
 
 def test_nulls_and_texts_without_tokens_are_never_alike() -> None:
     texts = pa.array([None, "", "……", "！！！"], pa.large_string())
-    _, counts = minhash.signatures(texts, np.zeros(4, np.bool_), 16, 5)
+    _, counts, hashes = minhash.sign(texts, np.zeros(4, np.bool_), 16, 5)
     assert counts.tolist() == [0, 0, 0, 0]
-    contents = [tuple(row) for row in minhash.contents(texts, np.zeros(4, np.bool_)).tolist()]
+    contents = [tuple(row) for row in hashes.tolist()]
     assert contents[0] == contents[1]
     assert len(set(contents)) == 3
 
@@ -112,7 +111,7 @@ def test_the_estimate_is_as_good_as_the_theory_and_datasketch(similarity: float)
     for _ in range(pairs):
         words = [f"w{v}" for v in rng.integers(0, 10**9, 2 * size - shared)]
         texts += [" ".join(words[:size]), " ".join(words[size - shared :])]
-    made, _ = minhash.signatures(pa.array(texts), np.zeros(len(texts), np.bool_), k, 1)
+    made = minhash.sign(pa.array(texts), np.zeros(len(texts), np.bool_), k, 1).signatures
     first = np.arange(0, len(texts), 2)
     errors = estimated(made, first, first + 1) - true
     for i in range(0, 160, 2):
