@@ -1,7 +1,7 @@
 """Input files of any supported kind: what they are, and how they are cut into shards.
 
 The plan depends on the names, sizes and first bytes of the files alone, so that the same input gives the
-same shards on any machine. Small files share a shard; a large gzip WARC is cut into byte ranges, each
+same shards on any machine. Small files share a shard; a large WARC is cut into byte ranges, each
 of which takes the records that begin in it.
 """
 
@@ -13,16 +13,17 @@ from itertools import pairwise
 from pathlib import Path
 
 from pretrain_data.errors import InputError
-from pretrain_data.formats.warc import is_gzip
 from pretrain_data.stage import Shard, Unit
 
 #: Format by the end of the name; longer ends are tried first.
 SUFFIXES = {
     ".warc": "warc",
     ".warc.gz": "warc",
+    ".warc.zst": "warc",
     ".arc": "warc",
     ".arc.gz": "warc",
     ".wet": "warc",
+
     ".wet.gz": "warc",
     ".jsonl": "jsonl",
     ".jsonl.gz": "jsonl",
@@ -122,7 +123,7 @@ def list_files(spec: str, root: Path) -> list[tuple[Path, str]]:
 def cut(path: Path, label: str, kind: str, shard_bytes: int) -> list[tuple[Unit, int]]:
     """A file's units and their sizes in bytes."""
     size = path.stat().st_size
-    if kind != "warc" or size <= shard_bytes or not is_gzip(str(path)):
+    if kind != "warc" or size <= shard_bytes:
         return [(Unit(str(path), kind, label=label), size)]
     pieces = -(-size // shard_bytes)
     edges = [size * i // pieces for i in range(pieces + 1)]
