@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import xxhash
@@ -23,12 +24,19 @@ from pretrain_data.errors import InputError
 from pretrain_data.formats import foreign
 from pretrain_data.formats.sources import cut, format_of, list_files, pack
 from pretrain_data.formats.warc import Record, read_records
-from pretrain_data.kernels import charset, format, html, language, pdf
+from pretrain_data.kernels import charset, format, html, language, mojibake, pdf
 from pretrain_data.kernels.clean import clean
+from pretrain_data.kernels.density import density
+from pretrain_data.kernels.script import script
 from pretrain_data.stage import Processed, Shard, SourceStage, StageConfig, Unit
 
 BATCH_ROWS = 1000
 BATCH_CHARS = 8 << 20
+_META_BYTES = 16 << 10  # of a page, searched for a robots meta
+_ROBOTS = re.compile(
+    rb"<meta\b(?=[^>]{0,200}name\s*=\s*[\"']?robots)[^>]{0,200}?content\s*=\s*[\"']?([^\"'>]{0,200})", re.IGNORECASE
+)
+_UNWANTED = re.compile(r"\b(noindex|none|noai|noimageai)\b", re.IGNORECASE)
 _SLUG = re.compile(r"\s+")
 
 
@@ -60,6 +68,24 @@ class IngestConfig(StageConfig):
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.05, description="Share of undecodable characters above which a page is dropped as garbled."
     )
+    same_payload: Literal["keep", "drop"] = Field(
+        default="keep",
+        description="A web record whose payload, byte for byte, came before in the same shard: dropped before "
+        "extraction, with kept_id. Kept by default: dedup finds them too, and chooses the better URL.",
+    )
+    recrawl: Literal["keep", "newest"] = Field(
+        default="keep",
+        description="The same URL crawled again within a shard: every version is kept, or only the newest.",
+    )
+    noindex: Literal["keep", "drop"] = Field(
+        default="keep",
+        description="Pages that ask not to be indexed (robots meta or X-Robots-Tag noindex, none, noai): kept and "
+        "counted, or dropped.",
+    )
+    skip_paths: tuple[str, ...] = Field(
+        default=("/robots.txt", "/ads.txt", "/humans.txt", "/security.txt", "/favicon.ico"),
+        description="URLs whose path ends so are no documents.",
+    )
     keep_invisible: bool = Field(default=False, description="Keep zero-width and direction characters.")
 
 
@@ -78,6 +104,15 @@ class Row:
     value: float | None = None
     threshold: float | None = None
     detail: str | None = None
+    kept_id: str | None = None
+
+
+@dataclass
+class _Seen:
+    """What a shard has shown so far: payloads, and the newest capture of each URL."""
+
+    payloads: dict[bytes, Row]
+    newest: dict[str, tuple[str, str, int]]  # URL: date, label, offset
 
 
 class IngestStage(SourceStage[IngestConfig]):
@@ -106,6 +141,7 @@ class IngestStage(SourceStage[IngestConfig]):
         return pack(units, self.config.shard_bytes)
 
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
+        seen = _Seen({}, self._newest(shard) if self.config.recrawl == "newest" else {})
         for unit in shard.units:
             source, _, label = unit.label.partition("/")
             if unit.format in ("jsonl", "parquet"):
@@ -114,7 +150,7 @@ class IngestStage(SourceStage[IngestConfig]):
             rows: list[Row] = []
             size = 0
             metrics: Counter[str] = Counter()
-            for row in self._rows(unit, label, metrics):
+            for row in self._rows(unit, label, metrics, seen):
                 rows.append(row)
                 size += len(row.text)
                 if len(rows) >= BATCH_ROWS or size >= BATCH_CHARS:
@@ -126,11 +162,25 @@ class IngestStage(SourceStage[IngestConfig]):
 
     # --- readers --------------------------------------------------------------------------------
 
-    def _rows(self, unit: Unit, label: str, metrics: Counter[str]) -> Iterator[Row]:
+    def _newest(self, shard: Shard) -> dict[str, tuple[str, str, int]]:
+        """The newest good capture of each URL of a shard; of equal dates the last one."""
+        newest: dict[str, tuple[str, str, int]] = {}
+        for unit in shard.units:
+            if unit.format != "warc":
+                continue
+            for record in read_records(unit.path, unit.start, unit.end, self.config.max_record_bytes):
+                good = record.error is None and record.kind in ("response", "resource", "conversion")
+                if good and record.url and record.status in (None, 200):
+                    capture = (record.date, unit.label, record.offset)
+                    newest[record.url] = max(capture, newest.get(record.url, capture))
+        return newest
+
+    def _rows(self, unit: Unit, label: str, metrics: Counter[str], seen: _Seen) -> Iterator[Row]:
         if unit.format == "warc":
             for record in read_records(unit.path, unit.start, unit.end, self.config.max_record_bytes):
                 metrics[f"records.{record.kind or 'broken'}"] += 1
-                row = self._web(record)
+                metrics["records.truncated"] += record.truncated
+                row = self._web(record, unit, metrics, seen)
                 if row is not None:
                     yield row
             return
@@ -151,20 +201,38 @@ class IngestStage(SourceStage[IngestConfig]):
                 row.format_hint = unit.format if unit.format in ("code", "markdown", "latex") else None
         yield row
 
-    def _web(self, record: Record) -> Row | None:
+    def _web(self, record: Record, unit: Unit, metrics: Counter[str], seen: _Seen) -> Row | None:
         """The row of a WARC record; None for records that never are documents."""
         row = Row(str(record.offset), record.record_id or f"#{record.offset}", record.url or None, _day(record.date))
         if record.error is not None:
             return _drop(row, record.error, detail=record.detail)
         if record.kind == "revisit":
             return _drop(row, "revisit")
-        if record.kind == "conversion":
-            self._plain(row, record.body)
-            return row
-        if record.kind not in ("response", "resource"):
+        if record.kind not in ("response", "resource", "conversion"):
             return None
         if record.status is not None and record.status != 200:
             return _drop(row, "http_status", record.status, 200)
+        if record.url.startswith(("dns:", "whois:")):
+            return None
+        if _path_of(record.url).endswith(self.config.skip_paths):
+            return _drop(row, "skipped_path", detail=record.url[:200])
+        newest = seen.newest.get(record.url)
+        if newest is not None and newest != (record.date, unit.label, record.offset):
+            return _drop(row, "recrawled", detail=f"captured again on {newest[0]}: {newest[1]}#{newest[2]}")
+        if record.body.strip() and self.config.same_payload == "drop":
+            payload = xxhash.xxh3_128_digest(record.body)
+            first = seen.payloads.get(payload)
+            if first is not None:
+                row.kept_id = first.source_id
+                return _drop(row, "same_payload", detail=f"as {first.url or first.source_id}")
+            seen.payloads[payload] = Row(row.place, row.source_id, row.url)
+        if record.kind == "conversion":
+            self._plain(row, record.body)
+            return row
+        if _asks_not_to_be_used(record):
+            metrics["pages.noindex"] += 1
+            if self.config.noindex == "drop":
+                return _drop(row, "noindex")
         kind = record.mime.split(";")[0].strip()
         if record.body[:5] == b"%PDF-" or kind == "application/pdf":
             self._pdf(row, record.body)
@@ -182,7 +250,7 @@ class IngestStage(SourceStage[IngestConfig]):
         decoded = charset.decode(body, label)
         if self._garbled(row, decoded):
             return
-        page = html.extract(decoded.text)
+        page = html.extract(mojibake.repair(decoded.text))
         if page is None:
             _drop(row, "too_deep", detail="elements nest too deeply to walk")
             return
@@ -191,13 +259,13 @@ class IngestStage(SourceStage[IngestConfig]):
     def _plain(self, row: Row, body: bytes, label: str = "") -> None:
         decoded = charset.decode(body, label)
         if not self._garbled(row, decoded):
-            row.text = decoded.text
+            row.text = mojibake.repair(decoded.text)
 
     def _garbled(self, row: Row, decoded: charset.Decoded) -> bool:
         """Drop a body that is binary or whose encoding can't be found."""
         head = decoded.text[:20_000]
         controls = sum(c < " " and c not in "\t\n\r\f" for c in head) / max(1, len(head))
-        bad = max(decoded.bad_share, controls)
+        bad = max(decoded.bad_share, controls, mojibake.broken_share(decoded.text))
         if bad > self.config.max_bad_share:
             _drop(row, "garbled", bad, self.config.max_bad_share)
             return True
@@ -227,11 +295,15 @@ class IngestStage(SourceStage[IngestConfig]):
         rule = [r or (None if len(t) >= self.config.min_chars else "empty") for r, t in zip(rule, texts, strict=True)]
         columns = dict(zip(batch.schema.names, batch.columns, strict=True))
         columns["text"] = pa.array(texts, pa.large_string())
-        detected = [language.detect(t) for t in texts]
+        profiles = [language.profile(t) for t in texts]
         made = {
             "source": pa.array([source] * len(texts), pa.string()),
-            "lang": pa.array([d[0] for d in detected], pa.string()),
-            "lang_score": pa.array([d[1] for d in detected], pa.float32()),
+            "lang": pa.array([p.code for p in profiles], pa.string()),
+            "lang_score": pa.array([p.score for p in profiles], pa.float32()),
+            "script": pa.array([_script(p, t) for p, t in zip(profiles, texts, strict=True)], pa.string()),
+            "zh_share": pa.array([p.zh for p in profiles], pa.float32()),
+            "en_share": pa.array([p.en for p in profiles], pa.float32()),
+            "density": pa.array([density(t) for t in texts], pa.float32()),
             "format": pa.array([format.detect(t) for t in texts], pa.string()),
         }
         for name in self.adds:
@@ -250,7 +322,7 @@ class IngestStage(SourceStage[IngestConfig]):
             row.text = clean(row.text, self.config.keep_invisible)
             if row.rule is None and len(row.text.strip()) < self.config.min_chars:
                 _drop(row, "empty", len(row.text.strip()), self.config.min_chars)
-        languages = [language.detect(row.text) for row in rows]
+        profiles = [language.profile(row.text) for row in rows]
         values = {
             "doc_id": [document_id(source, label, row.place, row.text) for row in rows],
             "source_id": [clean(row.source_id) for row in rows],
@@ -260,8 +332,12 @@ class IngestStage(SourceStage[IngestConfig]):
             "title": [row.title and clean(row.title) for row in rows],
             "text": [row.text for row in rows],
             "origin": [f"{label}#{row.place}" for row in rows],
-            "lang": [code for code, _ in languages],
-            "lang_score": [score for _, score in languages],
+            "lang": [p.code for p in profiles],
+            "lang_score": [p.score for p in profiles],
+            "script": [_script(p, row.text) for p, row in zip(profiles, rows, strict=True)],
+            "zh_share": [p.zh for p in profiles],
+            "en_share": [p.en for p in profiles],
+            "density": [density(row.text) for row in rows],
             "format": [format.detect(row.text, row.format_hint) for row in rows],
         }
         batch = pa.RecordBatch.from_arrays(
@@ -272,6 +348,7 @@ class IngestStage(SourceStage[IngestConfig]):
             rule=pa.array([row.rule for row in rows], pa.string()),
             value=pa.array([row.value for row in rows], pa.float64()),
             threshold=pa.array([row.threshold for row in rows], pa.float64()),
+            kept_id=pa.array([row.kept_id for row in rows], pa.string()),
             detail=pa.array([row.detail and clean(row.detail) for row in rows], pa.string()),
             metrics=metrics,
         )
@@ -287,6 +364,27 @@ def _drop(
 ) -> Row:
     row.rule, row.value, row.threshold, row.detail = rule, value, threshold, detail
     return row
+
+
+def _script(profile: language.Profile, text: str) -> str | None:
+    return script(text) if profile.code == "zh" else None
+
+
+def _path_of(url: str) -> str:
+    try:
+        return urlsplit(url).path.lower()
+    except ValueError:
+        return ""
+
+
+def _asks_not_to_be_used(record: Record) -> bool:
+    """Whether its headers or a robots meta ask that a page be left out of indexes or of training."""
+    wish = record.http.get("x-robots-tag", "")
+    if not wish:
+        head = record.body[:_META_BYTES]
+        found = _ROBOTS.search(head) if b"robots" in head or b"ROBOTS" in head else None
+        wish = found[1].decode("latin-1") if found else ""
+    return _UNWANTED.search(wish) is not None
 
 
 def _day(text: str) -> date | None:
