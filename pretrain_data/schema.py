@@ -52,7 +52,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("script", pa.string(), "ingest", "hans|hant|mixed", "script of a Chinese text; null where none tells"),
     Column("zh_share", pa.float32(), "ingest", "0..1", "Chinese letters of all; a Chinese character weighs three"),
     Column("en_share", pa.float32(), "ingest", "0..1", "English letters of all; the rest is in other languages"),
-    Column("density", pa.float32(), "ingest", "bytes/character", "deflated size of the first 4,000; low repeats itself"),
+    Column("density", pa.float32(), "ingest", "bytes/character", "deflated size of its head; low: repeats itself"),
     Column("format", pa.string(), "ingest", "prose|code|markdown|latex|data", "what kind of text it is"),
     Column("signals", pa.struct([]), "rules", "", "document signals, see kernels.signals"),
     Column("quality_score", pa.float32(), "quality", "0..1", "encoder score; null for formats it must not judge"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,7 +24,6 @@ SUFFIXES = {
     ".arc": "warc",
     ".arc.gz": "warc",
     ".wet": "warc",
-
     ".wet.gz": "warc",
     ".jsonl": "jsonl",
     ".jsonl.gz": "jsonl",
@@ -130,6 +130,26 @@ def cut(path: Path, label: str, kind: str, shard_bytes: int) -> list[tuple[Unit,
     return [
         (Unit(str(path), kind, low, high if high < size else None, label), high - low) for low, high in pairwise(edges)
     ]
+
+
+_PARTITION = re.compile(r"(?:^|/)(?:dt|date|crawl_date)=(\d{4}-\d{2}-\d{2})(?=/)")
+
+
+def partition_of(label: str) -> str:
+    """`dt=YYYY-MM-DD` where the path carries such a day (`dt=`, `date=` or `crawl_date=`), else nothing."""
+    found = _PARTITION.search(label)
+    return f"dt={found[1]}" if found else ""
+
+
+def pack_by_day(units: list[tuple[Unit, int]], shard_bytes: int) -> list[Shard]:
+    """Shards of each day's units on their own, named after the day; units without one come first.
+
+    So a new day's files, or more files in a day, leave the shards of all other days as they were.
+    """
+    days: dict[str, list[tuple[Unit, int]]] = {}
+    for unit, size in units:
+        days.setdefault(partition_of(unit.label), []).append((unit, size))
+    return [shard for day in sorted(days) for shard in pack(days[day], shard_bytes, f"{day}/part-" if day else "part-")]
 
 
 def pack(units: list[tuple[Unit, int]], shard_bytes: int, prefix: str = "part-") -> list[Shard]:

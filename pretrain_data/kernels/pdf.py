@@ -40,7 +40,7 @@ def extract(body: bytes, max_pages: int, max_chars: int = 20_000_000, seconds: f
     Bounds: `seconds` of CPU time in all, looked at after each page, and `max_chars` characters; what lies
     beyond either is left out, and `cut` says so.
     """
-    document = _open(body)
+    document = open_document(body)
     try:
         count = len(document)
         title = (document.get_metadata_value("Title") or "").strip() or None
@@ -63,7 +63,8 @@ def extract(body: bytes, max_pages: int, max_chars: int = 20_000_000, seconds: f
     return Pdf("\n\n".join(t for t in running_text(pages) if t), title, count, cut)
 
 
-def _open(body: bytes) -> pdfium.PdfDocument:
+def open_document(body: bytes) -> pdfium.PdfDocument:
+    """The document, without reading its pages. Raises PdfError."""
     try:
         return pdfium.PdfDocument(body)
     except pdfium.PdfiumError as error:

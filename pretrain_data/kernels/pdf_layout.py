@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
+
 EDGE = 2  # lines looked at on either edge of a page
 REPEATS = 3  # pages that must share a line, numbers aside, for it to be a header or footer
 NEIGHBOURS = 3  # pages within which it must come again: running heads change with the chapter
@@ -15,12 +17,15 @@ FULL_LINE = 0.75  # of the page's usual longest line; a line as long goes on in 
 _NUMBER = re.compile(r"\d+|\b[ivxlc]{1,7}\b", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 _PAGE_NUMBER = re.compile(
-    r"^[\W_]*(page|seite|p\.|第)?[\W_]*(\d{1,4}|[ivxlc]{1,7})[\W_]*((of|/|von|页|頁|共)[\W_]*\d*[\W_]*(页|頁)?)?[\W_]*$", re.I
+    r"^[\W_]*(page|seite|p\.|第)?[\W_]*(\d{1,4}|[ivxlc]{1,7})[\W_]*((of|/|von|页|頁|共)[\W_]*\d*[\W_]*(页|頁)?)?[\W_]*$",
+    re.I,
 )
 _HYPHENS = "-\u00ad\u2010\ufffe\x02"
 _WIDE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\u3000-\u30ff\u201c\u201d\u2018\u2019\u2014\u2026]")
 _FONT_FORMS = re.compile("[\u2e80-\u2fdf\ufb00-\ufb06]")
-_NEW_ITEM = re.compile(r"^([•●▪◦‣·∙*–—-]\s|\(?\d{1,3}[.)、]\s?|\d+(\.\d+)+\s|[a-z][.)]\s|[（(][一二三四五六七八九十\d]+[）)]|第.{1,4}[章节節条條])")
+_NEW_ITEM = re.compile(
+    r"^([•●▪◦‣·∙*–—-]\s|\(?\d{1,3}[.)、]\s?|\d+(\.\d+)+\s|[a-z][.)]\s|[（(][一二三四五六七八九十\d]+[）)]|第.{1,4}[章节節条條])"
+)
 _END = re.compile(r"[.!?。！？:：;；]['\"”’）)]*$")
 _LEADERS = re.compile(r"(\s*\.){4,}\s*([ivxlc\d]+)?\s*$")  # and page number, of a table of contents
 
@@ -65,7 +70,7 @@ def _key(line: str) -> str:
 
 def _close(at: list[int]) -> bool:
     """Whether most of these pages have another one near."""
-    near = sum(b - a <= NEIGHBOURS for a, b in zip(at, at[1:], strict=False))
+    near = sum(b - a <= NEIGHBOURS for a, b in pairwise(at))
     return 2 * near >= len(at) - 1
 
 

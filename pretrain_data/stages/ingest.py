@@ -22,9 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pretrain_data import schema
 from pretrain_data.errors import InputError
 from pretrain_data.formats import foreign
-from pretrain_data.formats.sources import cut, format_of, list_files, pack
+from pretrain_data.formats.ocr_service import OcrError, OcrService
+from pretrain_data.formats.sources import cut, format_of, list_files, pack_by_day, partition_of
 from pretrain_data.formats.warc import Record, read_records
-from pretrain_data.kernels import charset, format, html, language, mojibake, pdf
+from pretrain_data.kernels import charset, format, html, language, mojibake, pdf, pdf_ocr
 from pretrain_data.kernels.clean import clean
 from pretrain_data.kernels.density import density
 from pretrain_data.kernels.script import script
@@ -50,6 +51,27 @@ class InputConfig(BaseModel):
     format: str = Field(default="auto", description="Format of all files, or auto: by each file's name.")
 
 
+class OcrConfig(BaseModel):
+    """What to do with PDFs that have no text of their own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: Literal["off", "local", "service"] = Field(
+        default="off",
+        description="off: they are dropped as pdf_no_text; local: rapidocr in the worker (about 10 CPU seconds a "
+        "page); service: an HTTP service, see formats.ocr_service.",
+    )
+    url: str = Field(default="", description="Of the service: PDFs are POSTed there, JSON comes back.")
+    timeout: Annotated[float, Field(gt=0)] = Field(default=60.0, description="Seconds for one request as a whole.")
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(default=3, description="Tries after the first.")
+    backoff: Annotated[float, Field(ge=0)] = Field(default=1.0, description="Seconds before the second try, doubling.")
+    concurrency: Annotated[int, Field(ge=1)] = Field(default=4, description="Requests at a time of one worker process.")
+    dpi: Annotated[int, Field(ge=36, le=600)] = Field(default=150, description="At which pages are drawn.")
+    max_pixels: Annotated[int, Field(ge=10_000)] = Field(default=8_000_000, description="Of one page's image.")
+    max_pages: Annotated[int, Field(ge=1)] = Field(default=200, description="Scanned pages read of one PDF.")
+    seconds: Annotated[float, Field(gt=0)] = Field(default=600.0, description="CPU seconds for one PDF.")
+
+
 class IngestConfig(StageConfig):
     """What to read and what to leave."""
 
@@ -61,6 +83,8 @@ class IngestConfig(StageConfig):
     max_record_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=10 << 20, description="A larger record, before or after decoding, is dropped as too_large."
     )
+    ocr: OcrConfig = Field(default=OcrConfig(), description="Scanned PDFs.")
+    max_pdf_seconds: Annotated[float, Field(gt=0)] = Field(default=60.0, description="CPU seconds for one PDF's text.")
     max_pdf_pages: Annotated[int, Field(ge=1)] = Field(default=2000, description="Pages read of one PDF.")
     min_chars: Annotated[int, Field(ge=0)] = Field(
         default=1, description="Code points under which a document is dropped as empty."
@@ -132,13 +156,17 @@ class IngestStage(SourceStage[IngestConfig]):
         )
         if not inputs:
             raise InputError("stages.ingest: name an input, or several under inputs")
+        if self.config.ocr.provider == "service" and not self.config.ocr.url.startswith(("http://", "https://")):
+            raise InputError("stages.ingest.ocr.url: the service needs an http or https URL")
+        if self.config.ocr.provider == "local" and not pdf_ocr.installed():
+            raise InputError("stages.ingest.ocr.provider: local needs pip install rapidocr onnxruntime")
         units: list[tuple[Unit, int]] = []
         for entry in inputs:
             source = entry.source or _source_name(entry.path)
             for path, label in list_files(entry.path, root):
                 kind = entry.format if entry.format != "auto" else format_of(path) or "unknown"
                 units += cut(path, f"{source}/{label}", kind, self.config.shard_bytes)
-        return pack(units, self.config.shard_bytes)
+        return pack_by_day(units, self.config.shard_bytes)
 
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
         seen = _Seen({}, self._newest(shard) if self.config.recrawl == "newest" else {})
@@ -150,7 +178,9 @@ class IngestStage(SourceStage[IngestConfig]):
             rows: list[Row] = []
             size = 0
             metrics: Counter[str] = Counter()
+            day = _day(partition_of(unit.label).removeprefix("dt="))
             for row in self._rows(unit, label, metrics, seen):
+                row.date = row.date or day
                 rows.append(row)
                 size += len(row.text)
                 if len(rows) >= BATCH_ROWS or size >= BATCH_CHARS:
@@ -193,7 +223,7 @@ class IngestStage(SourceStage[IngestConfig]):
         else:
             body = Path(unit.path).read_bytes()
             if unit.format == "pdf":
-                self._pdf(row, body)
+                self._pdf(row, body, metrics)
             elif unit.format == "html":
                 self._html(row, body, "")
             else:
@@ -235,7 +265,7 @@ class IngestStage(SourceStage[IngestConfig]):
                 return _drop(row, "noindex")
         kind = record.mime.split(";")[0].strip()
         if record.body[:5] == b"%PDF-" or kind == "application/pdf":
-            self._pdf(row, record.body)
+            self._pdf(row, record.body, metrics)
         elif not record.body.strip():
             _drop(row, "empty", 0, self.config.min_chars)
         elif kind in ("text/html", "application/xhtml+xml", "") or _looks_like_html(record.body, kind):
@@ -271,13 +301,28 @@ class IngestStage(SourceStage[IngestConfig]):
             return True
         return False
 
-    def _pdf(self, row: Row, body: bytes) -> None:
+    def _pdf(self, row: Row, body: bytes, metrics: Counter[str]) -> None:
         try:
-            found = pdf.extract(body, self.config.max_pdf_pages)
-        except pdf.PdfError as error:
-            _drop(row, error.rule, detail=str(error))
+            found = self._pdf_text(body, metrics)
+        except (pdf.PdfError, OcrError) as error:
+            _drop(row, error.rule if isinstance(error, pdf.PdfError) else "ocr_failed", detail=str(error))
             return
+        metrics["pdf.pages"] += found.pages
+        metrics["pdf.cut"] += found.cut
         row.title, row.text = found.title, found.text
+
+    def _pdf_text(self, body: bytes, metrics: Counter[str]) -> pdf.Pdf:
+        ocr = self.config.ocr
+        try:
+            return pdf.extract(body, self.config.max_pdf_pages, seconds=self.config.max_pdf_seconds)
+        except pdf.PdfError as error:
+            if ocr.provider == "off" or error.rule not in ("pdf_no_text", "pdf_no_font_map"):
+                raise
+        metrics["pdf.ocr"] += 1
+        if ocr.provider == "local":
+            return pdf_ocr.read(body, ocr.max_pages, ocr.dpi, ocr.max_pixels, ocr.seconds)
+        service = OcrService(ocr.url, ocr.timeout, ocr.retries, ocr.backoff, concurrency=ocr.concurrency)
+        return pdf.Pdf(service.read(body), None, 0)
 
     def _tables(self, unit: Unit, source: str) -> Iterator[Processed]:
         """JSONL and Parquet: rows that are documents already, with the columns that they lack."""
