@@ -47,7 +47,7 @@ def extract(body: bytes, max_pages: int, max_chars: int = 20_000_000, seconds: f
         pages: list[list[str]] = []
         chars, cut, begin = 0, count > max_pages, time.process_time()
         for index in range(min(count, max_pages)):
-            lines = _lines(document, index)
+            lines = page_lines(document, index)
             chars += sum(map(len, lines))
             if chars > max_chars or time.process_time() - begin > seconds:
                 cut = True
@@ -72,7 +72,8 @@ def open_document(body: bytes) -> pdfium.PdfDocument:
         raise PdfError("pdf_encrypted" if encrypted else "pdf_broken", str(error)) from None
 
 
-def _lines(document: pdfium.PdfDocument, index: int) -> list[str]:
+def page_lines(document: pdfium.PdfDocument, index: int) -> list[str]:
+    """The lines of a page as PDFium gives them, empty ones left out. Raises PdfError."""
     try:
         page = document[index]
         try:
