@@ -26,6 +26,7 @@ GROUPS = {
     "plan": "Work out thresholds, cuts and costs before a run.",
     "train": "Train the scorers.",
     "experiment": "Choose the mixture by small models.",
+    "pdf": "Work with PDFs.",
 }
 
 out = Console(soft_wrap=True, highlight=False)

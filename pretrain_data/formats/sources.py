@@ -1,7 +1,7 @@
 """Input files of any supported kind: what they are, and how they are cut into shards.
 
 The plan depends on the names, sizes and first bytes of the files alone, so that the same input gives the
-same shards on any machine. Small files share a shard; a large gzip WARC is cut into byte ranges, each
+same shards on any machine. Small files share a shard; a large WARC is cut into byte ranges, each
 of which takes the records that begin in it.
 """
 
@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from itertools import pairwise
 from pathlib import Path
 
 from pretrain_data.errors import InputError
-from pretrain_data.formats.warc import is_gzip
 from pretrain_data.stage import Shard, Unit
 
 #: Format by the end of the name; longer ends are tried first.
 SUFFIXES = {
     ".warc": "warc",
     ".warc.gz": "warc",
+    ".warc.zst": "warc",
     ".arc": "warc",
     ".arc.gz": "warc",
     ".wet": "warc",
@@ -122,13 +123,33 @@ def list_files(spec: str, root: Path) -> list[tuple[Path, str]]:
 def cut(path: Path, label: str, kind: str, shard_bytes: int) -> list[tuple[Unit, int]]:
     """A file's units and their sizes in bytes."""
     size = path.stat().st_size
-    if kind != "warc" or size <= shard_bytes or not is_gzip(str(path)):
+    if kind != "warc" or size <= shard_bytes:
         return [(Unit(str(path), kind, label=label), size)]
     pieces = -(-size // shard_bytes)
     edges = [size * i // pieces for i in range(pieces + 1)]
     return [
         (Unit(str(path), kind, low, high if high < size else None, label), high - low) for low, high in pairwise(edges)
     ]
+
+
+_PARTITION = re.compile(r"(?:^|/)(?:dt|date|crawl_date)=(\d{4}-\d{2}-\d{2})(?=/)")
+
+
+def partition_of(label: str) -> str:
+    """`dt=YYYY-MM-DD` where the path carries such a day (`dt=`, `date=` or `crawl_date=`), else nothing."""
+    found = _PARTITION.search(label)
+    return f"dt={found[1]}" if found else ""
+
+
+def pack_by_day(units: list[tuple[Unit, int]], shard_bytes: int) -> list[Shard]:
+    """Shards of each day's units on their own, named after the day; units without one come first.
+
+    So a new day's files, or more files in a day, leave the shards of all other days as they were.
+    """
+    days: dict[str, list[tuple[Unit, int]]] = {}
+    for unit, size in units:
+        days.setdefault(partition_of(unit.label), []).append((unit, size))
+    return [shard for day in sorted(days) for shard in pack(days[day], shard_bytes, f"{day}/part-" if day else "part-")]
 
 
 def pack(units: list[tuple[Unit, int]], shard_bytes: int, prefix: str = "part-") -> list[Shard]:

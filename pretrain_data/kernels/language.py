@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pretrain_data.errors import InputError
+
+LATIN_MINIMUM = 20  # Latin letters under which they aren't asked which language they are
 
 HEAD = 2000  # characters looked at: from the middle of longer texts as well
 UNDECIDED = "und"
@@ -22,7 +25,51 @@ _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _KANA = re.compile("[\u3040-\u30ff]")
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 _LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
+_LATIN_WORDS = re.compile("[A-Za-z\u00c0-\u024f]+")
 _OTHER_SCRIPTS = re.compile("[\u0370-\u1fff\u2c80-\u2dff\ua4d0-\uabff]")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Main language with its confidence, and the shares of Chinese, English and all other text.
+
+    Shares are of letters, in which a Chinese character weighs three; they add up to 1, or all are 0.
+    """
+
+    code: str
+    score: float
+    zh: float
+    en: float
+    other: float
+
+
+def profile(text: str) -> Profile:
+    """The languages of one text, judged on its head and middle as `detect` does."""
+    code, score = detect(text)
+    sample = _sample(text)
+    han, latin = 3 * len(_HAN.findall(sample)), len(_LATIN.findall(sample))
+    others = 3 * len(_KANA.findall(sample)) + 3 * len(_HANGUL.findall(sample)) + len(_OTHER_SCRIPTS.findall(sample))
+    total = han + latin + others
+    if not total:
+        return Profile(code, score, 0.0, 0.0, 0.0)
+    zh = han if code not in ("ja", "ko") else 0
+    latin_code = code
+    if code in ("zh", "ja", "ko", UNDECIDED) or others > latin:
+        latin_code = "en" if latin < LATIN_MINIMUM else _latin_language(sample)
+    en = latin if latin_code == "en" else 0
+    return Profile(code, score, zh / total, en / total, (total - zh - en) / total)
+
+
+def _latin_language(sample: str) -> str:
+    """Language of the Latin words alone; unsure ones (names, commands) count as English."""
+    words = " ".join(_LATIN_WORDS.findall(sample))
+    labels, scores = _model().predict(words + "\n", 1, 0.0, "strict")
+    sure = bool(labels) and scores[0] >= 0.5
+    return labels[0].removeprefix("__label__") if sure else "en"
+
+
+def _sample(text: str) -> str:
+    return text if len(text) <= HEAD else text[: HEAD // 2] + " " + text[len(text) // 2 :][: HEAD // 2]
 
 
 def detect(text: str) -> tuple[str, float]:
@@ -31,7 +78,7 @@ def detect(text: str) -> tuple[str, float]:
     Chinese in either script is `zh`. Where the script decides (Chinese characters without kana or
     Hangul), the model is not asked.
     """
-    sample = text if len(text) <= HEAD else text[: HEAD // 2] + " " + text[len(text) // 2 :][: HEAD // 2]
+    sample = _sample(text)
     han, kana, hangul = (len(p.findall(sample)) for p in (_HAN, _KANA, _HANGUL))
     latin, others = len(_LATIN.findall(sample)), len(_OTHER_SCRIPTS.findall(sample))
     letters = han + kana + hangul + latin + others

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
-_HYPHEN = re.compile(r"(?<=[a-z])[-\u00ad\ufffe\x02]\n(?=[a-z])")
+from pretrain_data.kernels.pdf_layout import running_text
 
+_UNMAPPED = re.compile("[\ufffd\ue000-\uf8ff\x00-\x08\x0e-\x1f]")
+MAX_UNMAPPED = 0.3  # of the characters, above which a text is none
 MIN_CHARS_PER_PAGE = 10  # a document with less on average is taken for scanned images
 
 
 class PdfError(Exception):
-    """The PDF gives no text; `rule` is pdf_encrypted, pdf_broken or pdf_no_text."""
+    """The PDF gives no text; `rule` is pdf_encrypted, pdf_broken, pdf_no_text or pdf_no_font_map."""
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
@@ -28,28 +31,59 @@ class Pdf:
     text: str
     title: str | None
     pages: int
+    cut: bool = False  # not all of it was read: a bound was reached
 
 
-def extract(body: bytes, max_pages: int) -> Pdf:
-    """Text of the first `max_pages` pages. Raises PdfError."""
+def extract(body: bytes, max_pages: int, max_chars: int = 20_000_000, seconds: float = 60.0) -> Pdf:
+    """Running text of the first `max_pages` pages, without headers and footers. Raises PdfError.
+
+    Bounds: `seconds` of CPU time in all, looked at after each page, and `max_chars` characters; what lies
+    beyond either is left out, and `cut` says so.
+    """
+    document = open_document(body)
     try:
-        document = pdfium.PdfDocument(body)
+        count = len(document)
+        title = (document.get_metadata_value("Title") or "").strip() or None
+        pages: list[list[str]] = []
+        chars, cut, begin = 0, count > max_pages, time.process_time()
+        for index in range(min(count, max_pages)):
+            lines = page_lines(document, index)
+            chars += sum(map(len, lines))
+            if chars > max_chars or time.process_time() - begin > seconds:
+                cut = True
+                break
+            pages.append(lines)
+    finally:
+        document.close()
+    if chars < MIN_CHARS_PER_PAGE * max(1, len(pages)):
+        raise PdfError("pdf_no_text", f"{len(pages)} pages without text: scanned images or empty")
+    garbled = sum(_UNMAPPED.search(c) is not None for lines in pages for line in lines for c in line[:200])
+    if garbled > MAX_UNMAPPED * chars:
+        raise PdfError("pdf_no_font_map", "its fonts don't say which characters they show")
+    return Pdf("\n\n".join(t for t in running_text(pages) if t), title, count, cut)
+
+
+def open_document(body: bytes) -> pdfium.PdfDocument:
+    """The document, without reading its pages. Raises PdfError."""
+    try:
+        return pdfium.PdfDocument(body)
     except pdfium.PdfiumError as error:
         encrypted = raw.FPDF_GetLastError() == raw.FPDF_ERR_PASSWORD or "password" in str(error).lower()
         raise PdfError("pdf_encrypted" if encrypted else "pdf_broken", str(error)) from None
+
+
+def page_lines(document: pdfium.PdfDocument, index: int) -> list[str]:
+    """The lines of a page as PDFium gives them, empty ones left out. Raises PdfError."""
     try:
-        pages = []
-        for index in range(min(len(document), max_pages)):
+        page = document[index]
+        try:
+            textpage = page.get_textpage()
             try:
-                page = document[index]
-                pages.append(page.get_textpage().get_text_bounded())
-            except pdfium.PdfiumError as error:
-                raise PdfError("pdf_broken", f"page {index + 1}: {error}") from None
-        title = (document.get_metadata_value("Title") or "").strip() or None
-        count = len(document)
-    finally:
-        document.close()
-    texts = [_HYPHEN.sub("", page.replace("\r\n", "\n").replace("\r", "\n")).strip() for page in pages]
-    if sum(map(len, texts)) < MIN_CHARS_PER_PAGE * max(1, len(texts)):
-        raise PdfError("pdf_no_text", f"{len(texts)} pages without text: scanned images or empty")
-    return Pdf("\n\n".join(t for t in texts if t), title, count)
+                text = textpage.get_text_bounded()
+            finally:
+                textpage.close()
+        finally:
+            page.close()
+    except pdfium.PdfiumError as error:
+        raise PdfError("pdf_broken", f"page {index + 1}: {error}") from None
+    return [line for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line.strip()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import itertools
 import zlib
 from collections import Counter
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import brotli
 import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pretrain_data.formats.http_body import BodyError, decode
 from pretrain_data.formats.warc import Record, read_records
@@ -138,6 +142,78 @@ def test_bodies_come_out_as_they_were(raw: bytes, transfer: str, content: str) -
 def test_broken_bodies_are_one_error(raw: bytes, transfer: str, content: str) -> None:
     with pytest.raises(BodyError):
         decode(raw, transfer, content, LIMIT)
+
+
+def test_plain_files_go_on_behind_a_wrong_length(tmp_path: Path) -> None:
+    right = b"Content-Length: "
+    at = BLOCKS[1].index(right) + len(right)
+    length = int(BLOCKS[1][at:].split(b"\r\n")[0])
+    for wrong in (b"7", b"%d" % (length + 40), b"%d" % 10**15, b"-1", b"many"):
+        second = BLOCKS[1].replace(b"%s%d" % (right, length), right + wrong, 1)
+        records = read(tmp_path, BLOCKS[0] + second + b"".join(BLOCKS[2:]))
+        assert urls(records) == [ALL[0], *ALL[2:]], wrong
+        assert [(r.error, r.offset) for r in records if r.error] == [("corrupt_record", len(BLOCKS[0]))]
+
+
+@pytest.mark.parametrize("cuts", [1, 2, 3, 7, 50])
+def test_plain_and_zstd_files_are_cut_too(tmp_path: Path, cuts: int) -> None:
+    coder = zstandard.ZstdCompressor(write_checksum=True)
+    for data in (b"".join(BLOCKS), b"".join(coder.compress(b) for b in BLOCKS)):
+        edges = [len(data) * i // cuts for i in range(cuts + 1)]
+        found = [r for low, high in itertools.pairwise(edges) for r in read(tmp_path, data, low, high)]
+        assert [r.url for r in found] == ALL
+        assert not any(r.error for r in found)
+
+
+def test_zstd_bombs_dictionaries_and_corrupt_frames(tmp_path: Path) -> None:
+    coder = zstandard.ZstdCompressor(write_checksum=True)
+    frames = [coder.compress(b) for b in BLOCKS]
+    bomb = coder.compress(block("http://bomb", b"x" * (50 << 20)))
+    records = read(tmp_path, frames[0] + bomb + frames[1])
+    assert urls(records) == ALL[:2]
+    assert [r.error for r in records if r.error] == ["too_large"]
+    flipped = bytearray(frames[1])
+    flipped[len(flipped) // 2] ^= 0xFF
+    records = read(tmp_path, frames[0] + bytes(flipped) + b"".join(frames[2:]))
+    assert urls(records) == [ALL[0], *ALL[2:]]
+    assert [r.error for r in records if r.error] == ["corrupt_record"]
+    dictionary = zstandard.ZstdCompressionDict(b"WARC/1.0\r\nWARC-Type: response\r\n" * 40)
+    with_it = zstandard.ZstdCompressor(dict_data=dictionary)
+    raw = dictionary.as_bytes()
+    head = b"\x5d\x2a\x4d\x18" + len(raw).to_bytes(4, "little") + raw
+    assert urls(read(tmp_path, head + b"".join(with_it.compress(b) for b in BLOCKS))) == ALL
+    whole = coder.compress(b"".join(BLOCKS))
+    assert urls(read(tmp_path, whole)) == ALL, "one frame, as the command line tool makes it"
+
+
+def arc(url: str, body: bytes) -> bytes:
+    http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=gbk\r\n\r\n" + body
+    return f"{url} 127.0.0.1 20260102030405 text/html {len(http)}\n".encode() + http + b"\n"
+
+
+def test_arc_files(tmp_path: Path) -> None:
+    about = b"1 0 crawler\nURL IP-address Archive-date Content-type Archive-length\n"
+    head = b"filedesc://x.arc 0.0.0.0 20260102030405 text/plain %d\n" % len(about) + about + b"\n"
+    parts = [head, *(arc(url, f"页 {url}".encode("gbk")) for url in ALL)]
+    for data in (b"".join(parts), b"".join(gzip.compress(p) for p in parts), gzip.compress(b"".join(parts))):
+        records = read(tmp_path, data)
+        assert [r.kind for r in records] == ["warcinfo"] + ["response"] * 5
+        assert urls(records)[1:] == ALL
+        first = records[1]
+        assert (first.date, first.charset, first.status) == ("2026-01-02T03:04:05Z", "gbk", 200)
+        assert first.body.decode("gbk") == f"页 {ALL[0]}"
+    wrong = parts[2].replace(b"text/html ", b"text/html 9", 1)
+    records = read(tmp_path, b"".join([*parts[:2], wrong, *parts[3:]]))
+    assert urls(records)[1:] == [ALL[0], *ALL[2:]]
+
+
+@given(
+    st.binary(max_size=400), st.sampled_from([b"", b"WARC/1.0\r\n", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", MEMBERS[0]])
+)
+def test_any_bytes_end_in_records_and_errors(data: bytes, start: bytes) -> None:
+    records = list(read_records("", 0, None, LIMIT, io.BytesIO(start + data)))
+    assert all(r.error or r.kind or r.headers for r in records)
+    assert urls(records)[:1] == ALL[:1] or start != MEMBERS[0]
 
 
 def test_the_shared_broken_files(shared_data: Path) -> None:

@@ -105,3 +105,49 @@ def test_the_shared_crawl_is_accounted_for(shared_data: Path) -> None:
     assert metrics["records.warcinfo"] == 1
     assert Counter(r["rule"] for r in dropped)["revisit"] == 6
     assert Counter(r["rule"] for r in dropped)["http_status"] == 12
+
+
+def test_days_have_shards_of_their_own(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    for name in ("dt=2026-01-30/a.txt", "dt=2026-01-31/a.txt", "dt=2026-01-31/b.txt", "loose.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"text of {name}")
+    stage = IngestStage(IngestConfig(input=str(root), source="s"))
+    before = {shard.name: shard for shard in stage.plan(tmp_path)}
+    assert list(before) == ["part-00000", "dt=2026-01-30/part-00000", "dt=2026-01-31/part-00000"]
+    (root / "dt=2026-01-29").mkdir()
+    (root / "dt=2026-01-29" / "late.txt").write_text("came late")
+    after = {shard.name: shard for shard in stage.plan(tmp_path)}
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"dt=2026-01-29/part-00000"}
+    kept, _, _ = ingest(root)
+    dates = {row["source_id"]: str(row["crawl_date"]) for row in kept}
+    assert dates["dt=2026-01-31/b.txt"] == "2026-01-31"
+    assert dates["loose.txt"] == "None"
+
+
+def test_the_service_reads_scans_and_its_refusal_is_a_drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pypdfium2 import PdfDocument
+
+    from pretrain_data.errors import InputError
+    from pretrain_data.formats import ocr_service
+
+    blank = PdfDocument.new()
+    blank.new_page(200, 200)
+    blank.save(tmp_path / "scan.pdf")
+    _, dropped, _ = ingest(tmp_path / "scan.pdf")
+    assert [row["rule"] for row in dropped] == ["pdf_no_text"]
+    service = {"provider": "service", "url": "http://localhost:1/ocr"}
+    monkeypatch.setattr(ocr_service.OcrService, "read", lambda self, body: f"读到 {body[:5].decode()} 从 {self.url}")
+    kept, _, metrics = ingest(tmp_path / "scan.pdf", ocr=service)
+    assert [row["text"] for row in kept] == ["读到 %PDF- 从 http://localhost:1/ocr"]
+    assert metrics["pdf.ocr"] == 1
+
+    def refuse(self: ocr_service.OcrService, body: bytes) -> str:
+        raise ocr_service.OcrError("status 404")
+
+    monkeypatch.setattr(ocr_service.OcrService, "read", refuse)
+    _, dropped, _ = ingest(tmp_path / "scan.pdf", ocr=service)
+    assert [(row["rule"], row["detail"]) for row in dropped] == [("ocr_failed", "status 404")]
+    with pytest.raises(InputError, match="needs an http"):
+        ingest(tmp_path / "scan.pdf", ocr={"provider": "service"})
