@@ -238,7 +238,7 @@ SIGNALS: tuple[Signal, ...] = (
         for n in range(5, 11)
     ),
     # the web's leavings
-    _number("urls", "addresses", "http://, https:// and www. at the start of a word", scan.URLS),
+    _number("url_count", "addresses", "http://, https:// and www. at the start of a word", scan.URLS),
     _share("url_share", "characters in such addresses / characters", scan.URL_CHARS, scan.CHARS),
     _number("emails", "addresses", "e-mail addresses in ASCII", scan.EMAILS),
     _number("curly_braces", "characters", "{", scan.CURLY, C4),

@@ -76,6 +76,9 @@ def repetition(
     is_word: np.ndarray,
     n: int,
     slots: np.ndarray,
+    at: np.ndarray,
+    place: np.ndarray,
+    gram: np.ndarray,
     top: np.ndarray,
     duplicated: np.ndarray,
 ) -> int:
@@ -85,21 +88,20 @@ def repetition(
     more (from its first token's start to its last token's end, where it first occurs) times its
     occurrences. `duplicated` gets, for 5- to 10-grams, the characters of the tokens in n-grams that
     occurred before, counted from left to right without overlap (Rae et al. 2021, table A1).
+    `at` (uint32: table position / 2 of each candidate), `place` (uint32: where an n-gram that occurs
+    twice begins, ascending) and `gram` (uint64: its hash) are scratch of `n` or more.
     """
     top[:] = 0
     duplicated[:] = 0
     if n == 0:
         return 0
     mask = _clear(slots, n)
-    at = np.empty(n, np.uint32)  # table position / 2 of each candidate
     for i in range(n):
         slot = _insert(slots, mask, keys[i])
         slots[slot + _ONE] += _ONE
         at[i] = slot >> _ONE
     top_word = 0
     left = 0
-    place = np.empty(n, np.uint32)  # where an n-gram that occurs twice begins, ascending
-    gram = np.empty(n, np.uint64)  # its hash
     for i in range(n):
         times = int(slots[(int(at[i]) << 1) + 1])
         if is_word[i] and times > top_word:

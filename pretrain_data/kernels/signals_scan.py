@@ -649,6 +649,9 @@ def count(
     line_masks = np.empty(size, np.uint32)
     symbols = np.empty(size, np.uint16)
     slots = np.zeros(1 << 16, np.uint64)
+    at = np.empty(size, np.uint32)
+    place = np.empty(size, np.uint32)
+    gram = np.empty(size, np.uint64)
     out = np.empty(COUNTS, np.int64)
     for d in range(documents):
         out[:] = 0
@@ -684,8 +687,9 @@ def count(
         out[DUP_PARAGRAPHS] = duplicates
         out[DUP_PARAGRAPH_CHARS] = chars
         out[TOP_WORD] = repetition(
-            token_hash, token_start, token_length, is_word, tokens, slots, out[TOP_2 : TOP_2 + 3], out[DUP_5:]
-        )
+            token_hash, token_start, token_length, is_word, tokens, slots, at, place, gram,
+            out[TOP_2 : TOP_2 + 3], out[DUP_5:],
+        )  # fmt: skip
         counts[:, d] = out
 
 

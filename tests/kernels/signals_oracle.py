@@ -277,7 +277,7 @@ def signals(text: str, en_stop: set[str], zh_stop: set[str], short_line: int = 3
         "dup_line_char_share": ratio(duplicates(lines)[1], n),
         "dup_paragraph_share": ratio(duplicates(paragraphs)[0], len(paragraphs)),
         "dup_paragraph_char_share": ratio(duplicates(paragraphs)[1], n),
-        "urls": sum(kind == "url" for *_, kind in cut),
+        "url_count": sum(kind == "url" for *_, kind in cut),
         "url_share": ratio(sum(b - a for a, b, *_, kind in cut if kind == "url"), n),
         "emails": sum(kind == "email" for *_, kind in cut),
         "curly_braces": text.count("{"),

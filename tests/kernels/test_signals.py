@@ -70,7 +70,7 @@ def test_by_hand() -> None:
     (got,) = compute(text)
     # The cat sat on the mat . It 's 3.5 m high ! See www.x.org • 中 文 ， 的 。
     assert (got["tokens"], got["words"], got["sentences"]) == (21, 16, 4)
-    assert (got["lines"], got["paragraphs"], got["urls"]) == (3, 2, 1)
+    assert (got["lines"], got["paragraphs"], got["url_count"]) == (3, 2, 1)
     assert got["en_stop_words"] == 1  # "the"; "The" is another word
     assert got["terminal_line_share"] == pytest.approx(2 / 3)
     assert got["bullet_line_share"] == pytest.approx(1 / 3)

@@ -1,0 +1,288 @@
+"""What rules do to the make-up of a dataset: removals, shifts of shares, and cases near a threshold.
+
+`Tally` counts one shard, in memory that follows its distinct values and not its documents; its rows add
+up over shards. `report` makes lift tables of the sums. A lift is a value's share after the rule over its
+share before: above 1 the rule favours it. The confidence interval (95 %, delta method on the logarithm
+under multinomial sampling) is that of documents drawn one by one; documents of one host resemble each
+other, so that it is rather too narrow for a crawl. The divergence is Jensen-Shannon's with base 2:
+0 where the make-up stays, 1 where nothing is left in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pretrain_data.rules.expression import Batch
+from pretrain_data.rules.ruleset import RuleSet, Verdict
+
+ATTRIBUTES = ("lang", "domain", "source", "format", "length", "host")
+NONE = "(none)"
+MORE = "(more)"
+BEFORE = ""  # stands for a rule where all documents are counted
+ALL_RULES = "*"  # the whole set
+PENALTY = "penalty"
+TOTAL = "(all)"  # stands for an attribute where all documents are one
+LENGTHS = (200, 1_000, 5_000, 20_000, 100_000)  # upper ends of length buckets, in code points
+MOST_VALUES = 50  # values of one attribute in a report; the rest is summed as MORE
+NEAREST = 5  # examples on either side of a threshold
+Z95 = 1.959964
+
+COUNTS = ("documents", "tokens", "alone_documents", "alone_tokens")
+TALLY = pa.schema([(n, pa.string()) for n in ("rule", "attribute", "value")] + [(n, pa.int64()) for n in COUNTS])
+EXAMPLES = pa.schema(
+    [
+        ("rule", pa.string()),
+        ("side", pa.string()),
+        ("doc_id", pa.string()),
+        ("value", pa.float64()),
+        ("threshold", pa.float64()),
+        ("distance", pa.float64()),
+    ]
+)
+
+
+def host_of(url: pa.Array) -> pa.Array:
+    """The host of each URL, lower case, without port and user; null where there is none."""
+    found = pc.extract_regex(url.cast(pa.string()), r"^[A-Za-z][A-Za-z0-9+.\-]*://(?:[^/?#@]*@)?(?P<host>[^/:?#]+)")
+    return pc.utf8_lower(pc.struct_field(found, "host"))
+
+
+def length_bucket(chars: npt.NDArray[np.generic]) -> pa.Array:
+    """The bucket of each length in code points, named so that names sort by length."""
+    ends = ["0", *(str(n) for n in LENGTHS)]
+    names = [f"{i}: {a} to {b}" for i, (a, b) in enumerate(zip(ends, [*ends[1:], "more"], strict=True))]
+    return pa.array(names).take(pa.array(np.searchsorted(LENGTHS, chars, side="right")))
+
+
+def attributes(view: Batch) -> dict[str, pa.Array]:
+    """The audited attributes of a batch as rules see it."""
+    found = {name: view[name] for name in ("lang", "domain", "source", "format")}
+    found["length"] = length_bucket(view["signals.chars"])
+    found["host"] = view["host"] if "host" in view else host_of(view["url"])
+    return {name: pc.fill_null(found[name].cast(pa.string()), NONE) for name in ATTRIBUTES}
+
+
+def removals(rules: RuleSet, verdict: Verdict) -> list[tuple[str, npt.NDArray[np.bool_]]]:
+    """For each hard rule, and the penalty where it is bounded, the documents that it would remove."""
+    found = [(r.name, verdict.fires[i]) for i, r in enumerate(rules.rules) if r.penalty is None]
+    if rules.max_penalty is not None:
+        found.append((PENALTY, verdict.penalty > rules.max_penalty))
+    return found
+
+
+class Tally:
+    """Documents and tokens by rule, attribute and value."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, str, str], npt.NDArray[np.int64]] = {}
+
+    def add(self, view: Batch, rules: RuleSet, verdict: Verdict) -> None:
+        """Count one batch."""
+        tokens = np.asarray(view["signals.tokens"], np.int64)
+        removed = removals(rules, verdict)
+        times = np.sum([mask for _, mask in removed], axis=0) if removed else np.zeros(len(tokens))
+        alone = times == 1
+        groups = [(TOTAL, pa.array([TOTAL] * len(tokens))), *attributes(view).items()]
+        masks = [(BEFORE, np.ones(len(tokens), bool)), (ALL_RULES, verdict.drops), *removed]
+        for attribute, column in groups:
+            coded = column.dictionary_encode()
+            codes, names = coded.indices.to_numpy(), coded.dictionary.to_pylist()
+            for rule, mask in masks:
+                rows = np.flatnonzero(mask)
+                if rows.size:
+                    self._add(rule, attribute, names, codes[rows], tokens[rows], alone[rows])
+
+    def _add(
+        self,
+        rule: str,
+        attribute: str,
+        names: list[str],
+        codes: npt.NDArray[np.int64],
+        tokens: npt.NDArray[np.int64],
+        alone: npt.NDArray[np.bool_],
+    ) -> None:
+        # Sums of whole numbers below 2**53 are exact in the doubles of bincount.
+        columns = [np.ones(len(codes)), tokens, alone, tokens * alone]
+        sums = np.array([np.bincount(codes, weights=c, minlength=len(names)) for c in columns], np.int64)
+        for code in np.unique(codes):
+            key = (rule, attribute, names[code])
+            self.counts[key] = self.counts.get(key, np.zeros(len(COUNTS), np.int64)) + sums[:, code]
+
+    def table(self) -> pa.Table:
+        """One row a rule, attribute and value, in their order. Schema: TALLY."""
+        keys = sorted(self.counts)
+        data: dict[str, Any] = {n: [k[i] for k in keys] for i, n in enumerate(("rule", "attribute", "value"))}
+        data |= {n: [int(self.counts[k][i]) for k in keys] for i, n in enumerate(COUNTS)}
+        return pa.table(data, TALLY)
+
+
+def examples(ids: pa.Array, view: Batch, rules: RuleSet, verdict: Verdict, most: int = NEAREST) -> pa.Table:
+    """The `most` documents of a batch nearest to each hard rule's threshold on either side.
+
+    Measured on the first numeric comparison of the rule. The distance is relative to the threshold,
+    absolute where that is 0.
+    Schema: EXAMPLES.
+    """
+    parts = [EXAMPLES.empty_table()]
+    rows = len(ids)
+    for number, rule in enumerate(rules.rules):
+        if rule.penalty is not None:
+            continue
+        for predicate, scope in rule.variants(view, rows):
+            if not predicate.atoms:
+                continue
+            atom = predicate.atoms[0]
+            value = np.broadcast_to(np.asarray(atom.value(view), np.float64), (rows,))
+            against = np.broadcast_to(np.asarray(atom.threshold(view), np.float64), (rows,))
+            distance = np.abs(value - against) / np.where(against == 0, 1.0, np.abs(against))
+            for side, mask in (("dropped", verdict.fires[number]), ("kept", ~verdict.fires[number])):
+                chosen = np.flatnonzero(scope & mask & np.isfinite(distance))
+                chosen = chosen[np.argsort(distance[chosen], kind="stable")[:most]]
+                if chosen.size:
+                    columns = [
+                        pa.array([rule.name] * chosen.size), pa.array([side] * chosen.size),
+                        ids.take(pa.array(chosen)).cast(pa.string()), pa.array(value[chosen]),
+                        pa.array(against[chosen]), pa.array(distance[chosen]),
+                    ]  # fmt: skip
+                    parts.append(pa.table(columns, schema=EXAMPLES))
+    return nearest(pa.concat_tables(parts), most)
+
+
+def nearest(table: pa.Table, most: int = NEAREST) -> pa.Table:
+    """The `most` nearest examples of each rule and side, nearest first, doc_id deciding ties."""
+    table = table.sort_by([(n, "ascending") for n in ("rule", "side", "distance", "doc_id")])
+    kept, seen, last = [], 0, None
+    for row, key in enumerate(zip(table["rule"].to_pylist(), table["side"].to_pylist(), strict=True)):
+        seen = seen + 1 if key == last else 1
+        last = key
+        if seen <= most:
+            kept.append(row)
+    return table.take(pa.array(kept, pa.int64()))
+
+
+def divergence(before: Iterable[float], after: Iterable[float]) -> float:
+    """Jensen-Shannon divergence in bits of two sets of counts over the same values; 0 where one is empty."""
+    p, q = np.array(list(before), float), np.array(list(after), float)
+    if p.sum() <= 0 or q.sum() <= 0:
+        return 0.0
+    p, q = p / p.sum(), q / q.sum()
+    middle = (p + q) / 2
+
+    def distance(x: npt.NDArray[np.float64]) -> float:
+        some = x > 0
+        return float(np.sum(x[some] * np.log2(x[some] / middle[some])))
+
+    return max(0.0, (distance(p) + distance(q)) / 2)
+
+
+def lift(kept: int, documents: int, all_kept: int, all_documents: int) -> tuple[float, float, float]:
+    """Lift of a value's share of documents, and the ends of its 95 % interval; NaN where nothing is kept.
+
+    `kept` of the value's `documents` remain, `all_kept` of `all_documents`. The interval counts half a
+    document more in each cell (Haldane), so that it exists for a value that is wiped out.
+    """
+    if not all_kept or not documents:
+        return (float("nan"),) * 3
+    ratio = (kept / documents) / (all_kept / all_documents)
+    cells = np.array([kept, all_kept - kept, documents - kept, all_documents - documents - all_kept + kept]) + 0.5
+    share = cells / cells.sum()
+    value, left = share[0] + share[2], share[0] + share[1]
+    slope = np.array([1 / share[0] - 1 / value - 1 / left, -1 / left, -1 / value, 0.0])
+    variance = (np.sum(share * slope**2) - np.sum(share * slope) ** 2) / cells.sum()
+    middle = np.log(share[0] / value / left)
+    spread = Z95 * float(np.sqrt(max(variance, 0.0)))
+    return ratio, min(ratio, float(np.exp(middle - spread))), max(ratio, float(np.exp(middle + spread)))
+
+
+Counts = Mapping[str, npt.NDArray[np.int64]]  # value → COUNTS
+
+
+def report(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The audit of summed tally rows: for each rule, and ALL_RULES, removals and shifts.
+
+    `{"documents", "tokens", "rules": {rule: {"documents", "tokens", "alone_documents", "alone_tokens",
+    "attributes": {attribute: {"divergence", "divergence_tokens", "max_shift", "values": [...]}}}}}`.
+    `max_shift` is the largest change of one value's share of documents or of tokens.
+    """
+    counts: dict[tuple[str, str], dict[str, npt.NDArray[np.int64]]] = {}
+    for row in rows:
+        at = counts.setdefault((row["rule"], row["attribute"]), {})
+        at[row["value"]] = at.get(row["value"], np.zeros(len(COUNTS), np.int64)) + [row[n] for n in COUNTS]
+    zero = np.zeros(len(COUNTS), np.int64)
+    total = counts.get((BEFORE, TOTAL), {}).get(TOTAL, zero)
+    rules: dict[str, Any] = {}
+    for rule in sorted({rule for rule, _ in counts} - {BEFORE}):
+        gone = counts.get((rule, TOTAL), {}).get(TOTAL, zero)
+        shifts = {name: _shift(counts.get((BEFORE, name), {}), counts.get((rule, name), {})) for name in ATTRIBUTES}
+        rules[rule] = dict(zip(COUNTS, map(int, gone), strict=True)) | {"attributes": shifts}
+    return {"documents": int(total[0]), "tokens": int(total[1]), "rules": rules}
+
+
+def _shift(before: Counts, removed: Counts) -> dict[str, Any]:
+    """Shift of one attribute. Values beyond the MOST_VALUES largest are summed as MORE."""
+    zero = np.zeros(len(COUNTS), np.int64)
+    largest = sorted(before, key=lambda v: (v == MORE, -int(before[v][0]), v))
+    named, rest = largest[:MOST_VALUES], largest[MOST_VALUES:]
+    pairs = [(v, before[v], removed.get(v, zero)) for v in named]
+    if rest:
+        more = (sum((before[v] for v in rest), zero), sum((removed.get(v, zero) for v in rest), zero))
+        pairs.append((MORE, *more))
+    old = np.array([b[:2] for _, b, _ in pairs], float).reshape(-1, 2)
+    new = old - np.array([r[:2] for _, _, r in pairs], float).reshape(-1, 2)
+    share_old = old / np.maximum(old.sum(axis=0), 1)
+    share_new = new / np.maximum(new.sum(axis=0), 1)
+    values = []
+    for i, (value, b, r) in enumerate(pairs):
+        ratio, low, high = lift(int(new[i, 0]), int(b[0]), int(new[:, 0].sum()), int(old[:, 0].sum()))
+        values.append(
+            {
+                "value": value,
+                "documents": int(b[0]),
+                "removed": int(r[0]),
+                "removed_tokens": int(r[1]),
+                "share_before": float(share_old[i, 0]),
+                "share_after": float(share_new[i, 0]),
+                "lift": _number(ratio),
+                "lift_low": _number(low),
+                "lift_high": _number(high),
+            }
+        )
+    return {
+        "divergence": divergence(old[:, 0], new[:, 0]),
+        "divergence_tokens": divergence(old[:, 1], new[:, 1]),
+        "max_shift": float(np.abs(share_new - share_old).max(initial=0.0)) if new.sum() else 1.0,
+        "values": values,
+    }
+
+
+def _number(value: float) -> float | None:
+    return round(value, 4) if np.isfinite(value) else None
+
+
+def lines(audit: Mapping[str, Any], rule: str = ALL_RULES) -> list[str]:
+    """The audit of one rule as text, a line a fact."""
+    one = audit["rules"].get(rule)
+    if one is None:
+        return [f"{rule}: removes nothing"]
+    share = one["documents"] / max(1, audit["documents"])
+    result = [
+        f"{rule}: removes {one['documents']:,} of {audit['documents']:,} documents ({share:.1%}), "
+        f"{one['tokens']:,} of {audit['tokens']:,} tokens; {one['alone_documents']:,} documents alone"
+    ]  # fmt: skip
+    for attribute, shift in one["attributes"].items():
+        if len(shift["values"]) < 2:
+            continue
+        result.append(f"  {attribute}: divergence {shift['divergence']:.4f}, max_shift {shift['max_shift']:.4f}")
+        for v in shift["values"][:10]:
+            span = "" if v["lift"] is None else f"  lift {v['lift']:.2f} [{v['lift_low']:.2f}, {v['lift_high']:.2f}]"
+            result.append(
+                f"    {v['value']}: {v['share_before']:.1%} → {v['share_after']:.1%} "
+                f"({v['removed']:,} of {v['documents']:,} removed){span}"
+            )
+    return result
