@@ -3,6 +3,7 @@
     documents/part-00000.parquet          the block's documents in training order
     megatron/PHASE/part-00000.{bin,idx}   their tokens (optional)
     jsonl/part-00000.jsonl.zst            the same rows as JSON lines (optional)
+    index/part-00000.npy                  where each document stands, for the trace
     blocks/part-00000.json                what the block holds; written last
     blocks.json                           all of these in one
 
@@ -27,12 +28,21 @@ import zstandard
 from pretrain_data.errors import AccountingError
 from pretrain_data.formats.megatron import MegatronWriter
 from pretrain_data.hashing import file_digest
+from pretrain_data.kernels.mixture import hash_strings
 from pretrain_data.kernels.tokens import encode_column
 from pretrain_data.tokenizers import load_saved
 from pretrain_data.writer import write_atomically
 
 ROW_GROUP_ROWS = 4096
 ROW_GROUP_BYTES = 8 << 20  # text of a row group: what a random access must read
+
+#: The index of a block, one entry a document: its offset in the phase's stream, in training order; and,
+#: sorted apart from these, the hashes of all doc_ids with the rows they stand in.
+INDEX = np.dtype([("offset", "<i8"), ("hash", "<u8"), ("row", "<i4")])
+
+#: Signals whose mean and spread are kept for each block, in millionths so that sums are exact.
+WATCHED = ("mojibake_share", "gbk_mojibake_share", "unassigned_share", "newline_share")
+SUMMARY_SCALE = 1_000_000
 
 #: A use's place among all: phase first, then place, and for equal ones the id and the use.
 Key = tuple[float, str, int]
@@ -117,6 +127,9 @@ class _OpenBlock:
         self.rows = self.tokens = self.pending_rows = self.pending_bytes = 0
         self.pending: list[pa.RecordBatch] = []
         self.channels: dict[str, list[int]] = {}
+        self.offsets: list[np.ndarray] = []
+        self.hashes: list[np.ndarray] = []
+        self.summary: dict[str, list[int]] = {}  # documents, sum, sum of squares
         self.files: dict[str, tuple[Path, Path]] = {}  # kind → (written, final)
         self.parquet = pq.ParquetWriter(
             self._file("documents", writer.out / "documents" / f"{block.name}.parquet"),
@@ -160,6 +173,9 @@ class _OpenBlock:
         batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
         self._tokens_of(batch)
         self._lines_of(batch)
+        self.offsets.append(offset)
+        self.hashes.append(hash_strings(batch.column("doc_id")))
+        self._summarise(batch)
         channel = batch.column("channel") if "channel" in self.schema.names else pa.nulls(len(tokens))
         table = pa.table({"channel": channel.cast(pa.string()).fill_null(""), "tokens": tokens})
         for row in table.group_by("channel").aggregate([("tokens", "sum"), ("tokens", "count")]).to_pylist():
@@ -169,6 +185,13 @@ class _OpenBlock:
         self.rows += len(tokens)
         self.tokens += int(tokens.sum())
         self._group(batch)
+
+    def _summarise(self, batch: pa.RecordBatch) -> None:
+        for name, values in watched(batch).items():
+            exact = [round(v * SUMMARY_SCALE) for v in values.tolist() if v == v]
+            entry = self.summary.setdefault(name, [0, 0, 0])
+            for i, power in enumerate(((1 for _ in exact), exact, (v * v for v in exact))):
+                entry[i] += sum(power)
 
     def _group(self, batch: pa.RecordBatch) -> None:
         """Split into row groups: a group ends with the row that fills it."""
@@ -221,6 +244,7 @@ class _OpenBlock:
             self.megatron.__exit__(None, None, None)
         if self.lines is not None:
             self.lines.close()
+        self._write_index()
         files = {}
         for kind, (hidden, final) in self.files.items():
             files[kind] = {
@@ -236,10 +260,21 @@ class _OpenBlock:
             "documents": self.rows,
             "tokens": self.tokens,
             "channels": dict(sorted(self.channels.items())),
+            "summary": dict(sorted(self.summary.items())),
             "files": files,
         }
         write_atomically(record_path(self.spec.out, self.block), json.dumps(record, ensure_ascii=False))
         return record
+
+    def _write_index(self) -> None:
+        index = np.empty(self.rows, INDEX)
+        hashes = np.concatenate(self.hashes) if self.hashes else np.empty(0, np.uint64)
+        by_hash = np.argsort(hashes, kind="stable")
+        index["offset"] = np.concatenate(self.offsets) if self.offsets else 0
+        index["hash"], index["row"] = hashes[by_hash], by_hash
+        path = self._file("index", self.spec.out / "index" / f"{self.block.name}.npy")
+        with path.open("wb") as file:
+            np.save(file, index)
 
     def abandon(self) -> None:
         self.parquet.close()
@@ -249,6 +284,22 @@ class _OpenBlock:
             self.lines.close()
         for hidden, _ in self.files.values():
             hidden.unlink(missing_ok=True)
+
+
+def watched(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
+    """The quality score and the signals that the trace looks at, float64, NaN where there is none."""
+    found: dict[str, pa.Array] = {}
+    names = batch.schema.names
+    if "quality_score" in names:
+        found["quality_score"] = batch.column("quality_score")
+    if "signals" in names and pa.types.is_struct(batch.schema.field("signals").type):
+        fields = {field.name for field in batch.schema.field("signals").type}
+        for name in WATCHED:
+            if name in fields:
+                found[name] = pc.struct_field(batch.column("signals"), name)
+    return {
+        name: column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(float) for name, column in found.items()
+    }
 
 
 def record_path(out: Path, block: Block) -> Path:
