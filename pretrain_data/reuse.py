@@ -49,7 +49,7 @@ def take_over(final: Path, staging: Path, maker: str, inputs: dict[str, str]) ->
     """Link what is unchanged from the output `final` into `staging`; how many shards that were.
 
     A shard that `staging` has already is left as it is. Of each shard every file named after it is
-    taken, in whatever folder a stage put it.
+    taken, in whatever folder a stage put it; folders of a day (`dt=…`) are part of a shard's name.
     """
     try:
         manifest = read_manifest(final)
@@ -57,7 +57,7 @@ def take_over(final: Path, staging: Path, maker: str, inputs: dict[str, str]) ->
         return 0  # a broken manifest vouches for nothing
     if manifest is None or manifest.get("maker") != maker or not (final / SHARDS).is_file():
         return 0
-    folders = [p for p in sorted(final.iterdir()) if p.is_dir()]
+    folders = [p for p in sorted(final.rglob("*")) if p.is_dir() and "=" not in str(p.relative_to(final))]
     count = 0
     for line in (final / SHARDS).read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
@@ -68,7 +68,7 @@ def take_over(final: Path, staging: Path, maker: str, inputs: dict[str, str]) ->
         for folder in folders:
             path = folder / f"{name}.parquet"
             if path.is_file():
-                _link(path, staging / folder.name / path.relative_to(folder))
+                _link(path, staging / path.relative_to(final))
         write_atomically(sidecar, json.dumps(entry, ensure_ascii=False, sort_keys=True))
         count += 1
     return count

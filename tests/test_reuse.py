@@ -11,8 +11,9 @@ import pytest
 from toys import TOYS
 
 from pretrain_data.config import load_config
+from pretrain_data.dataset import MANIFEST
 from pretrain_data.pipeline import Pipeline
-from pretrain_data.reuse import SHARDS
+from pretrain_data.reuse import SHARDS, take_over, write_shards
 
 pytestmark = pytest.mark.spark
 
@@ -89,3 +90,24 @@ def test_nothing_is_taken_from_another_seed_a_broken_output_or_against_force(tmp
     assert "shards_taken_over" not in run(tmp_path, spark, "w", "seed=5", force=True)["upper"]["metrics"]
     lines = (tmp_path / "w" / "upper" / SHARDS).read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["name"] for line in lines] == [f"part-{i:05d}" for i in range(5)]
+
+
+def test_files_beside_the_documents_and_days_are_taken_over_too(tmp_path: Path) -> None:
+    final, staging = tmp_path / "final", tmp_path / "staging"
+    names = ["part-00000", "dt=2026-01-02/part-00000"]
+    for name in names:
+        for folder in ("documents", "audit/counts"):
+            path = final / folder / f"{name}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{folder} {name}")
+    (final / MANIFEST).write_text('{"maker": "m"}')
+    sizes = {n: {"bytes": len(f"documents {n}"), "xxh3": ""} for n in names}
+    entries = [{"name": n, "documents_file": sizes[n], "dropped_file": None} for n in names]
+    write_shards(final, entries, {n: n for n in names})
+    assert take_over(final, staging, "m", {"part-00000": "part-00000"}) == 1
+    assert {str(p.relative_to(staging)): p.read_text() for p in staging.rglob("*.parquet")} == {
+        "documents/part-00000.parquet": "documents part-00000",
+        "audit/counts/part-00000.parquet": "audit/counts part-00000",
+    }
+    assert take_over(final, staging, "m", {n: n for n in names}) == 1, "the other one is there already"
+    assert len(list(staging.rglob("*.parquet"))) == 4
