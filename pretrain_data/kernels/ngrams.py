@@ -43,8 +43,11 @@ def _separates(code: int) -> bool:  # pragma: no cover - compiled
 
 @numba.njit(cache=True, nogil=True)
 def words_of(data: np.ndarray, start: int, end: int, out: np.ndarray) -> int:  # pragma: no cover - compiled
-    """Hashes of the words of UTF-8 `data[start:end]` into `out` (as many as bytes suffice); how many."""
-    count, i = 0, start
+    """Hashes of the words of UTF-8 `data[start:end]` into `out` (as many as bytes suffice); how many.
+
+    The lowest bit says whether the word tells something: it has two ASCII letters or is beyond ASCII.
+    """
+    count, i, letters = 0, start, 0
     word, inside = np.uint64(0), False
     while i < end:
         byte = int(data[i])
@@ -63,16 +66,17 @@ def words_of(data: np.ndarray, start: int, end: int, out: np.ndarray) -> int:  #
         if 48 <= code <= 57 or 97 <= code <= 122:
             word = (word ^ np.uint64(code)) * _PRIME + np.uint64(1)
             inside = True
+            letters += code >= 97
             continue
         if inside:
-            out[count] = _finish(word)
+            out[count] = (_finish(word) & ~np.uint64(1)) | np.uint64(letters >= 2)
             count += 1
-            word, inside = np.uint64(0), False
+            word, inside, letters = np.uint64(0), False, 0
         if code >= 0x80 and not _separates(code):
-            out[count] = _finish(np.uint64(code) * _PRIME)
+            out[count] = _finish(np.uint64(code) * _PRIME) | np.uint64(1)
             count += 1
     if inside:
-        out[count] = _finish(word)
+        out[count] = (_finish(word) & ~np.uint64(1)) | np.uint64(letters >= 2)
         count += 1
     return count
 
@@ -86,7 +90,9 @@ def _gram(words: np.ndarray, at: int, n: int) -> np.uint64:  # pragma: no cover 
 
 
 @numba.njit(cache=True, nogil=True)
-def _grams(data: np.ndarray, offsets: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover
+def _grams(
+    data: np.ndarray, offsets: np.ndarray, n: int, telling: int
+) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover
     longest = 0
     for row in range(len(offsets) - 1):
         longest = max(longest, offsets[row + 1] - offsets[row])
@@ -97,16 +103,25 @@ def _grams(data: np.ndarray, offsets: np.ndarray, n: int) -> tuple[np.ndarray, n
     for row in range(len(offsets) - 1):
         count = words_of(data, offsets[row], offsets[row + 1], words)
         for at in range(count - n + 1):
+            if telling > 0:
+                tell = 0
+                for k in range(at, at + n):
+                    tell += words[k] & np.uint64(1) == np.uint64(1)
+                if tell < telling:
+                    continue
             found[filled] = _gram(words, at, n)
             filled += 1
         ends[row + 1] = filled
     return found[:filled].copy(), ends
 
 
-def ngrams(texts: pa.Array, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """n-gram hashes of all rows (uint64, in order of text, with repeats) and their n + 1 offsets."""
+def ngrams(texts: pa.Array, n: int, telling: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """n-gram hashes of all rows (uint64, in order of text, with repeats) and their offsets, one more than rows.
+
+    n-grams with fewer than `telling` words of two letters or beyond ASCII (runs of numbers, say) are left out.
+    """
     data, offsets = text_buffers(texts)[:2]
-    return _grams(data, offsets, n)
+    return _grams(data, offsets, n, telling)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -141,11 +156,11 @@ def _matches(
 
 
 class Benchmarks:
-    """Distinct n-grams of benchmark items, for look-up; an item of fewer than n words has none."""
+    """Distinct n-grams of benchmark items, for look-up; `telling` as in `ngrams`."""
 
-    def __init__(self, texts: pa.Array, n: int) -> None:
+    def __init__(self, texts: pa.Array, n: int, telling: int = 0) -> None:
         self.n = n
-        grams, ends = ngrams(texts, n)
+        grams, ends = ngrams(texts, n, telling)
         owner = np.repeat(np.arange(len(texts)), np.diff(ends))
         pairs = np.unique(np.stack([grams, owner.astype(np.uint64)], axis=1), axis=0)
         self.items = pairs[:, 1].astype(np.int64)

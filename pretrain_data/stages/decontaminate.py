@@ -33,6 +33,10 @@ class DecontaminateConfig(StageConfig):
     near_n: Annotated[int, Field(ge=2, le=100)] = Field(
         default=8, description="Words of the shorter n-gram, for edited copies."
     )
+    telling_words: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=3,
+        description="Words of two letters or beyond ASCII that an n-gram of an item must hold to count.",
+    )
     near_share: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.2, description="Share of an item's distinct shorter n-grams that drops a document; 1: only all."
     )
@@ -50,7 +54,9 @@ class DecontaminateStage(Stage[DecontaminateConfig]):
         return self.config.benchmarks
 
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
-        names, exact, near = _load(tuple(map(str, self.config.benchmarks)), self.config.n, self.config.near_n)
+        config = self.config
+        paths = tuple(map(str, config.benchmarks))
+        names, exact, near = _load(paths, config.n, config.near_n, config.telling_words)
         for batch in batches:
             yield self._judge(batch, names, exact, near)
 
@@ -80,7 +86,7 @@ class DecontaminateStage(Stage[DecontaminateConfig]):
 
 
 @lru_cache(maxsize=1)
-def _load(paths: tuple[str, ...], n: int, near_n: int) -> tuple[list[str], Benchmarks, Benchmarks]:
+def _load(paths: tuple[str, ...], n: int, near_n: int, telling: int) -> tuple[list[str], Benchmarks, Benchmarks]:
     """Names of all items as BENCHMARK#NUMBER, and their n-grams of both lengths."""
     names: list[str] = []
     texts: list[str] = []
@@ -91,7 +97,7 @@ def _load(paths: tuple[str, ...], n: int, near_n: int) -> tuple[list[str], Bench
             names.append(f"{item.get('benchmark', path.stem)}#{number}")
             texts.append(item["text"])
     column = pa.array(texts, pa.large_string())
-    return names, Benchmarks(column, n), Benchmarks(column, near_n)
+    return names, Benchmarks(column, n, telling), Benchmarks(column, near_n, telling)
 
 
 def _items(path: Path) -> list[object]:

@@ -59,6 +59,12 @@ def test_shares_are_of_distinct_ngrams_of_the_best_item() -> None:
     assert item.tolist() == [0, 1, 0, 2, -1, -1]
 
 
+def test_runs_of_numbers_tell_nothing() -> None:
+    marks = Benchmarks(pa.array(["0 1 2 a b c3", "0 1 ab 水"]), 3, telling=1)
+    assert marks.sizes.tolist() == [0, 2]
+    assert marks.match(pa.array(["0 1 2 a b c3", "1 ab 水"]))[1].tolist() == [-1, 1]
+
+
 def test_chinese_by_characters(tmp_path: Path) -> None:
     path = tmp_path / "zh.jsonl"
     path.write_text(json.dumps({"benchmark": "cmath", "text": ITEM}) + "\n", encoding="utf-8")
