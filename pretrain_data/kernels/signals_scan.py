@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from pretrain_data.kernels.keywords import match
-from pretrain_data.kernels.signals_repeat import count_duplicates, repetition, table_pairs
+from pretrain_data.kernels.signals_repeat import SIEVE, count_duplicates, repetition, table_pairs
 from pretrain_data.kernels.textscan import (
     BULLET,
     CLASS_MASK,
@@ -652,6 +652,7 @@ def count(
     at = np.empty(size, np.uint32)
     place = np.empty(size, np.uint32)
     gram = np.empty(size, np.uint64)
+    sieve = np.empty(SIEVE, np.uint8)
     out = np.empty(COUNTS, np.int64)
     for d in range(documents):
         out[:] = 0
@@ -687,7 +688,7 @@ def count(
         out[DUP_PARAGRAPHS] = duplicates
         out[DUP_PARAGRAPH_CHARS] = chars
         out[TOP_WORD] = repetition(
-            token_hash, token_start, token_length, is_word, tokens, slots, at, place, gram,
+            token_hash, token_start, token_length, is_word, tokens, slots, at, place, gram, sieve,
             out[TOP_2 : TOP_2 + 3], out[DUP_5:],
         )  # fmt: skip
         counts[:, d] = out
