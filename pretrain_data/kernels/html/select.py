@@ -12,11 +12,11 @@ BELIEVED = 0.5
 #: Bytes of text under which a choice is not believed either.
 ENOUGH = 250
 #: With a smaller share of the page's text than this outside of comments, the comments are what it is about.
-FORUM = 0.25
+FORUM = 0.1
 #: A choice with a smaller share of what the page offers is not believed.
-THIN = 0.15
+THIN = 0.05
 #: A container that promises main text and has this share of the weight of the one around it goes before it.
-NARROW = 0.8
+NARROW = 0.65
 _STOPS = '.!?。！？…;；:："”’)）」』'
 _COMMAS = (",", "，", "、", "。", ". ")
 
