@@ -47,3 +47,26 @@ def test_no_markup_makes_it_fail(html: str) -> None:
     page = extract(html)
     assert page is not None
     page.text.encode("utf-8", "surrogatepass")
+
+
+def test_comments_and_share_bars_stay_out_and_table_rows_are_lines() -> None:
+    page = extract(
+        f"<body><div class='post-content'>{ARTICLE}<table><tr><th>年份</th><th>人口</th></tr>"
+        "<tr><td>2020</td><td>1400</td></tr></table><ul><li>第一项</li><li>第二项</li></ul>"
+        "<p>勾股 <script type='math/tex'>a^2+b^2=c^2</script></p><div class='share-bar'>分享到微博</div></div>"
+        "<div id='comments'><p>沙发，写得真好，谢谢楼主的分享，学习了。</p></div></body>"
+    )
+    assert page is not None
+    assert "年份 | 人口\n2020 | 1400" in page.text
+    assert "- 第一项\n- 第二项" in page.text
+    assert "$a^2+b^2=c^2$" in page.text
+    assert "沙发" not in page.text
+    assert "微博" not in page.text
+
+
+def test_a_page_of_links_alone_keeps_them() -> None:
+    links = "".join(f"<li><a href='/{i}'>Chapter {i} of the manual</a></li>" for i in range(30))
+    page = extract(f"<body><nav><a href='/'>Home</a></nav><div class='body'><ul>{links}</ul></div></body>")
+    assert page is not None
+    assert page.text.count("of the manual") == 30
+    assert "Home" not in page.text

@@ -1,0 +1,47 @@
+"""What class and id words promise about an element: main text, boilerplate, comments, or nothing."""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+from importlib import resources
+
+NONE, MAIN, BOILERPLATE, COMMENTS, SKIP, MATHS = 0, 1, 2, 3, 4, 5
+_KINDS = {"main": MAIN, "boilerplate": BOILERPLATE, "comments": COMMENTS, "skip": SKIP, "maths": MATHS}
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[\u4e00-\u9fff]+")
+
+
+@lru_cache(maxsize=1 << 16)
+def hint(name: str) -> int:
+    """Kind of an element by a value of its class or id; the strongest of its names counts."""
+    kinds = {_one(part) for part in name.split()[:12]}
+    for kind in (SKIP, MATHS, COMMENTS, MAIN, BOILERPLATE):
+        if kind in kinds:
+            return kind
+    return NONE
+
+
+def _one(name: str) -> int:
+    """Kind of one class name such as `post-content` or `relatedPosts`."""
+    whole, words = _lists()
+    lowered = name.lower().replace("_", "-")
+    if lowered in whole:
+        return whole[lowered]
+    kinds = [words.get(word.lower(), NONE) for word in _WORDS.findall(name[:80])]
+    if BOILERPLATE in kinds:
+        return BOILERPLATE
+    return COMMENTS if COMMENTS in kinds else NONE
+
+
+@cache
+def _lists() -> tuple[dict[str, int], dict[str, int]]:
+    """Whole names, and words within names, each with its kind."""
+    text = (resources.files("pretrain_data.wordlists") / "page_parts.txt").read_text("utf-8")
+    whole: dict[str, int] = {}
+    words: dict[str, int] = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            kind, names = line.split(":", 1)
+            target = whole if kind.startswith("name ") else words
+            target.update(dict.fromkeys(names.split(), _KINDS[kind.split()[1]]))
+    return whole, words

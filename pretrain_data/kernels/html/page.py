@@ -1,0 +1,83 @@
+"""The way from a page's HTML to its main text and title."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from lxml import etree
+
+from pretrain_data.kernels.html.blocks import Walk
+from pretrain_data.kernels.html.render import render
+from pretrain_data.kernels.html.select import choose
+
+#: Deeper trees are not walked.
+MAX_DEPTH = 2000
+
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+#: Elements without content, or whose end tag may be left out: their number says nothing of depth.
+_FLAT = frozenset(
+    "area base br col embed hr img input link meta source track wbr p li dt dd td th tr option tbody thead".split()
+)
+#: Characters that XML has no room for, surrogates among them, and the control characters of old charsets.
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_DECLARED = re.compile(r"^\s*<\?xml[^>]*\?>")
+
+
+@dataclass(frozen=True)
+class Page:
+    """Main text and title of a page."""
+
+    text: str
+    title: str | None
+
+
+def extract(html: str) -> Page | None:
+    """Main text of a page; None where it nests so deeply that walking it isn't safe. Never raises."""
+    if _depth(html) > MAX_DEPTH:
+        return None
+    root = _parse(html)
+    if root is None:
+        return Page("", None)
+    body = root.find("body")
+    walk = Walk(root if body is None else body)
+    return Page(render(choose(walk)), _title(root))
+
+
+def _parse(html: str) -> Any:
+    """The root element; None where there is nothing."""
+    html = _UNFIT.sub("", _DECLARED.sub("", html, count=1))
+    if not html.strip():
+        return None
+    try:
+        return etree.fromstring(html.encode("utf-8", "ignore"), _parser())
+    except etree.XMLSyntaxError:  # no element in it at all
+        return None
+
+
+@cache
+def _parser() -> etree.HTMLParser:
+    return etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
+
+
+def _title(root: Any) -> str | None:
+    for element in root.iter("title"):
+        text = " ".join("".join(element.itertext()).split())
+        if text:
+            return text
+    return None
+
+
+def _depth(html: str) -> int:
+    """About how deeply elements nest, counted from the tags; 0 where there are too few to nest deeply."""
+    if html.count("<") <= MAX_DEPTH:
+        return 0
+    depth = deepest = 0
+    for match in _TAG.finditer(html):
+        if match[2].lower() in _FLAT:
+            continue
+        depth = max(0, depth - 1) if match[1] else depth + 1
+        deepest = max(deepest, depth)
+    return deepest
