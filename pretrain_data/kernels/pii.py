@@ -73,16 +73,17 @@ def find(text: pa.Array, types: Iterable[str] | None = None) -> list[list[Span]]
     """The spans of each document, sorted, without overlaps; null has none."""
     wanted = [_type(name) for name in (types if types is not None else known_types())]
     found: list[list[Span]] = [[] for _ in range(len(text))]
-    hits = {t.name: _scan(text, t.scan) for t in wanted}
-    rows = sorted({int(row) for places in hits.values() for row in places})
-    members = {name: {int(p) for p in places} for name, places in hits.items()}
-    for row, value in zip(rows, text.take(pa.array(rows, pa.int64())).to_pylist(), strict=True):
-        found[row] = find_in(value, [t for t in wanted if row in members[t.name]])
+    wide = _scan(text, _data()["full_width"])
+    hits = {t.name: _scan(text, t.scan) | wide for t in wanted}
+    rows = np.flatnonzero(np.logical_or.reduce(list(hits.values()))) if hits else np.zeros(0, np.int64)
+    for row, value in zip(rows.tolist(), text.take(pa.array(rows, pa.int64())).to_pylist(), strict=True):
+        found[row] = find_in(value, [t for t in wanted if hits[t.name][row]])
     return found
 
 
 def _scan(text: pa.Array, pattern: str) -> Any:
-    return np.flatnonzero(pc.fill_null(pc.match_substring_regex(text, pattern), False).to_numpy(zero_copy_only=False))
+    """For each document whether the RE2 pattern occurs in it (bool)."""
+    return pc.fill_null(pc.match_substring_regex(text, pattern), False).to_numpy(zero_copy_only=False)
 
 
 def find_in(text: str, types: Iterable[Type]) -> list[Span]:

@@ -116,3 +116,29 @@ def test_the_injected_truth(shared_data: Path) -> None:
         right += sum(2 * sum(c in true for c in range(s.start, s.end)) >= s.end - s.start for s in mine)
     assert hit / total >= 0.98
     assert right / guessed >= 0.99
+
+
+def everywhere(text: str) -> list[pii.Span]:
+    """The oracle: every pattern over the whole text, with no scan before it."""
+    return pii.find_in(text, [pii._type(name) for name in pii.known_types()])
+
+
+_PIECES = st.sampled_from(
+    ["138", "1234", "5678", "0", "010", "-", " ", ".", ":", "::", "+", "86", "(", ")", "@", "a.com", "Zx", "京", "A",
+     "·", "D1234", "警", "2001:db8", "2400:3200::1", "8.8", "微信", "ＶＸ", "wechat", "QQ", "扣扣", "护照", "E12345678",
+     "＠", "１３８", "－", "：", "车牌", "号", "abcde_1", "539-15-6107", CARD, IDENTITY, "\n"]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_PIECES, max_size=14))
+def test_the_scan_loses_nothing(parts: list[str]) -> None:
+    text = "".join(parts)
+    for array in (pa.array([text], pa.string()), pa.array(["@", None, text], pa.large_string()).slice(1)):
+        assert pii.find(array)[-1] == everywhere(text)
+
+
+def test_the_scan_loses_nothing_on_real_text(shared_data: Path) -> None:
+    lines = (shared_data / "text/pii/injected.jsonl").read_text(encoding="utf-8").splitlines()[::3]
+    texts = [json.loads(line)["text"] for line in lines]
+    assert pii.find(pa.array(texts, pa.large_string())) == [everywhere(text) for text in texts]
