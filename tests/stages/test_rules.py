@@ -211,3 +211,8 @@ def test_code_markdown_and_latex_pass(shared_data: Path) -> None:
     formats = table.domain.replace({"math": "latex"})
     (processed,) = run({"text": table.text.tolist(), "format": formats.tolist()})
     assert processed.rule.null_count / len(table) >= 0.97
+
+
+def test_every_bundled_word_list_compiles() -> None:
+    """The rules take all bundled lists: one of another format among them would stop every run."""
+    assert Rules(RulesConfig()).options.matcher is not None

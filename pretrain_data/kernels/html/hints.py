@@ -6,6 +6,8 @@ import re
 from functools import cache, lru_cache
 from importlib import resources
 
+import yaml
+
 NONE, MAIN, BOILERPLATE, COMMENTS, SKIP, MATHS = 0, 1, 2, 3, 4, 5
 _KINDS = {"main": MAIN, "boilerplate": BOILERPLATE, "comments": COMMENTS, "skip": SKIP, "maths": MATHS}
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[\u4e00-\u9fff]+")
@@ -36,12 +38,10 @@ def _one(name: str) -> int:
 @cache
 def _lists() -> tuple[dict[str, int], dict[str, int]]:
     """Whole names, and words within names, each with its kind."""
-    text = (resources.files("pretrain_data.wordlists") / "page_parts.txt").read_text("utf-8")
-    whole: dict[str, int] = {}
-    words: dict[str, int] = {}
-    for line in text.splitlines():
-        if line and not line.startswith("#"):
-            kind, names = line.split(":", 1)
-            target = whole if kind.startswith("name ") else words
-            target.update(dict.fromkeys(names.split(), _KINDS[kind.split()[1]]))
+    text = (resources.files("pretrain_data.wordlists") / "page_parts.yaml").read_text("utf-8")
+    data = yaml.safe_load(text)
+    whole, words = (
+        {name: _KINDS[kind] for kind, names in data[key].items() for name in names.split()}
+        for key in ("names", "words")
+    )
     return whole, words
