@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from pretrain_data.dedup import curve
+from pretrain_data.dedup.guard import Guard, giant, losses
 from pretrain_data.dedup.members import Clusters, measured, members, sums
 from pretrain_data.dedup.store import CONTENT, Store, numbered
 from pretrain_data.dedup.survivors import RankBy
@@ -104,6 +105,8 @@ class DedupConfig(StageConfig):
         description="Who stays in a cluster: criteria in order; the last tie is broken by doc_id.",
     )
 
+    guard: Guard = Field(default=Guard(), description="Bounds on what may be deleted.")
+
     @model_validator(mode="after")
     def _spacing_is_looser(self) -> DedupConfig:
         fixed = self.target_tokens is None
@@ -139,6 +142,7 @@ class DedupStage(Stage[DedupConfig]):
     def __init__(self, config: DedupConfig) -> None:
         super().__init__(config)
         self.decisions: Path | None = None
+        self.giant: str | None = None  # what `prepare` has to say about the largest cluster
         self.threshold = config.threshold  # the one in force; `prepare` sets it where target_tokens decides
 
     def resources(self) -> list[Path]:
@@ -316,6 +320,7 @@ class DedupStage(Stage[DedupConfig]):
             rows = pc.subtract(part["number"], shard.first_row or 0)
             pq.write_table(part.set_column(0, "row", rows), self.decisions / f"{shard.name.replace('/', '--')}.parquet")
         gone = decided["gone"].to_numpy(zero_copy_only=False)
+        self.giant = giant(cluster, survivor, ids, documents, config.guard)
         sizes = np.bincount(cluster, minlength=1) if len(cluster) else np.zeros(1, np.int64)
         run.metrics |= {
             "clusters": int((sizes > 1).sum()),
@@ -357,6 +362,19 @@ class DedupStage(Stage[DedupConfig]):
             "threshold": chosen.threshold,
             "expected_tokens": round(chosen.tokens),
         }
+
+    def conclude(self, run: StageRun) -> None:
+        """Hold what is about to be deleted against the guard."""
+        guard = self.config.guard
+        found = losses(run.shards, guard)
+        if self.giant is not None:
+            found.append(self.giant)
+        if found and guard.then == "fail":
+            raise PretrainDataError(
+                "\n".join(found) + "\nLook at them, then raise the threshold or the bounds under stages.dedup.guard."
+            )
+        for line in found:
+            run.warn(line)
 
     # --- shard by shard -------------------------------------------------------------------------
 

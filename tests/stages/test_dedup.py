@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from pretrain_data.cli import app
 from pretrain_data.commands import open_pipeline
+from pretrain_data.errors import PretrainDataError
 
 pytestmark = pytest.mark.spark
 
@@ -195,3 +196,22 @@ def test_plan_dedup_reads_the_curve(corpus: tuple[Path, dict[str, str]], spark: 
     shown = CliRunner().invoke(app, [*command[:3], "--by-group"])
     assert shown.exit_code == 0
     assert "none" in shown.stdout
+
+
+def test_the_guard_speaks_before_anything_is_deleted(tmp_path: Path, spark: Any) -> None:
+    words = [f"w{i}" for i in range(50)]
+    rows = [{"id": f"mirror-{i}", "text": " ".join([*words, f"copy{i}"]), "source": "mirror"} for i in range(12)]
+    rows += [{"id": f"own-{i}", "text": " ".join(f"{w}x{i}" for w in words), "source": "own"} for i in range(12)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
+    guard = {"source_loss": 0.9, "cluster_share": 0.4, "min_documents": 10}
+    kept, dropped, out = dedup(tmp_path, spark, verify="exact", guard=guard)
+    assert (len(kept), len(dropped)) == (13, 11)
+    warnings = json.loads((out / "_manifest.json").read_text(encoding="utf-8"))["warnings"]
+    assert "source mirror loses 11 of 12 documents (91.7%" in warnings[0]
+    assert "one cluster holds 12 of 24 documents and keeps 1" in warnings[1]
+    assert len(warnings) == 2
+    with pytest.raises(PretrainDataError, match="source mirror loses 11 of 12"):
+        dedup(tmp_path, spark, "refused", verify="exact", guard=guard | {"then": "fail"})
+    assert not (tmp_path / "refused" / "dedup").exists()
+    loose = {"source_loss": 0.95, "cluster_share": 0.6, "min_documents": 10, "then": "fail"}
+    dedup(tmp_path, spark, "fine", verify="exact", guard=loose)
