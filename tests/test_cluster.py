@@ -35,8 +35,8 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def submit(master: str, job: str, options: list[str], *spark: str) -> subprocess.CompletedProcess[str]:
-    """spark-submit one job; the executors' Python finds our package only where `spark` says so."""
+def submit(master: str, program: Path, options: list[str], *spark: str) -> subprocess.CompletedProcess[str]:
+    """spark-submit one program; what the executors' Python finds first is for `spark` to say."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -46,7 +46,7 @@ def submit(master: str, job: str, options: list[str], *spark: str) -> subprocess
     environment["PYSPARK_DRIVER_PYTHON"] = sys.executable
     command = [
         str(SUBMIT), "--master", master, "--driver-memory", "1g", "--executor-memory", "800m", *spark,
-        str(ROOT / "jobs" / f"{job}.py"), *options,
+        str(program), *options,
     ]  # fmt: skip
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
@@ -63,7 +63,7 @@ def test_all_stages_on_the_cluster_equal_local_mode(
     options = ["--config", str(ROOT / "configs" / "sample.yaml")]
     options += ["--set", f"workspace={tmp_path}", "--set", f"stages.ingest.input={sample_crawl / 'input'}"]
     for name in STAGES:
-        done = submit(master, name, options, "--conf", f"spark.executorEnv.PYTHONPATH={ROOT}")
+        done = submit(master, ROOT / "jobs" / f"{name}.py", options, "--conf", f"spark.executorEnv.PYTHONPATH={ROOT}")
         assert done.returncode == 0, done.stderr[-3000:]
         ours, theirs = files(tmp_path / name), files(local / name)
         assert ours.keys() == theirs.keys()
@@ -71,17 +71,32 @@ def test_all_stages_on_the_cluster_equal_local_mode(
         assert ours, name
 
 
+PROBE = """
+import sys
+from pyspark.sql import SparkSession
+
+def where(rows):
+    import pretrain_data
+    yield pretrain_data.__file__
+
+spark = SparkSession.builder.getOrCreate()
+(path,) = spark.sparkContext.parallelize([0], 1).mapPartitions(where).collect()
+open(sys.argv[1], "w").write(path)
+"""
+
+
 def test_the_package_travels_as_an_archive(master: str, tmp_path: Path) -> None:
     archive = tmp_path / "app.tar.gz"
     subprocess.run([str(ROOT / "scripts" / "package.sh"), str(archive)], check=True)
+    given = ["--archives", f"{archive}#app", "--conf", "spark.executorEnv.PYTHONPATH=app"]
+    (tmp_path / "probe.py").write_text(PROBE)
+    done = submit(master, tmp_path / "probe.py", [str(tmp_path / "where")], *given)
+    assert done.returncode == 0, done.stderr[-3000:]
+    # Not this checkout, which may be installed for the workers' Python too: what was sent along comes first.
+    assert "/app/pretrain_data/" in (tmp_path / "where").read_text()
+    assert str(ROOT) not in (tmp_path / "where").read_text()
     (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "请打13812345678联系"}\n', encoding="utf-8")
     (tmp_path / "c.yaml").write_text("workspace: w\nstages: {pii: {input: in.jsonl}}\n")
-    options = ["--config", str(tmp_path / "c.yaml")]
-    # The driver's own settings must not be what lets the executors find the package.
-    done = submit(master, "pii", options, "--conf", "spark.executorEnv.PYTHONPATH=nowhere")
-    assert done.returncode != 0
-    assert "pretrain_data" in done.stderr
-    given = ["--archives", f"{archive}#app", "--conf", "spark.executorEnv.PYTHONPATH=app"]
-    done = submit(master, "pii", options, *given)
+    done = submit(master, ROOT / "jobs" / "pii.py", ["--config", str(tmp_path / "c.yaml")], *given)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(files(tmp_path / "w" / "pii" / "documents")) == 1
