@@ -31,17 +31,33 @@ class Busy(PretrainDataError):
     """Another run holds the workspace."""
 
 
+class WorkerDied(PretrainDataError):
+    """A Python worker ended without a word: killed, out of memory, or by a fault in native code."""
+
+
+_DIED = "Python worker exited unexpectedly"
 _RAISED = re.compile(r"^pretrain_data\.errors\.(\w+): (.*?)(?=^\S*Error|^\s*SQLSTATE|\Z)", re.MULTILINE | re.DOTALL)
 
 
 @contextmanager
 def errors_from_workers() -> Iterator[None]:
-    """Raise an error of ours that a Spark worker met as what it is, without Spark's wrapping."""
-    from pyspark.errors import PythonException
+    """Raise an error of ours that a Spark worker met as what it is, without Spark's wrapping.
+
+    Raises WorkerDied where a worker didn't live to raise anything.
+    """
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException, PythonException
 
     try:
         yield
-    except PythonException as error:
+    except (PySparkException, Py4JJavaError) as error:
+        if _DIED in str(error):
+            raise WorkerDied(
+                "a Python worker ended without a word: killed, out of memory, stalled, or by a fault in native code; "
+                "the executor's log has more"
+            ) from error
+        if not isinstance(error, PythonException):
+            raise
         found = _RAISED.findall(str(error))
         if not found:
             raise

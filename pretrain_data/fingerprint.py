@@ -32,8 +32,8 @@ def maker_fingerprint(stage: Stage[Any], seed: int) -> str:
 
 
 def config_digest(stage: Stage[Any]) -> str:
-    """Hash of the stage's own settings; where its input lies is no part of it."""
-    return digest(stage.config.model_dump(mode="json", exclude={"input"}))
+    """Hash of the stage's own settings; where its input lies and how it is watched are no part of it."""
+    return digest(stage.config.model_dump(mode="json", exclude=set(stage.config.OPERATIONAL)))
 
 
 @functools.cache

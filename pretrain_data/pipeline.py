@@ -13,6 +13,7 @@ import os
 import shutil
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,21 +28,33 @@ from pretrain_data import inventory, leftovers, schema, session
 from pretrain_data.commit import publish
 from pretrain_data.config import PipelineConfig
 from pretrain_data.dataset import MANIFEST, Dataset, document_schema, read_manifest, run_on_shards
-from pretrain_data.errors import AccountingError, Busy, InputError, PretrainDataError, errors_from_workers
+from pretrain_data.errors import (
+    AccountingError,
+    Busy,
+    InputError,
+    PretrainDataError,
+    WorkerDied,
+    errors_from_workers,
+)
 from pretrain_data.fingerprint import code_version, config_digest, maker_fingerprint, stage_fingerprint, stage_seed
 from pretrain_data.hashing import digest
 from pretrain_data.leftovers import STAGING, Leftover
 from pretrain_data.progress import Progress
 from pretrain_data.reuse import shard_inputs, take_over, write_shards
+from pretrain_data.shardrun import run_shard
 from pretrain_data.stage import OrderStage, Shard, SourceStage, Stage, StageRun, Unit
 from pretrain_data.verify import EMPTY
-from pretrain_data.writer import merge_counts, run_shard, write_atomically
+from pretrain_data.writer import merge_counts, write_atomically
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
 LOCK_POLL_SECONDS = 1.0
+#: Times that the shards left over are tried again after a worker has died; see `shardrun`.
+SECOND_TRIES = 4
+#: Documents that may end in an error whatever `max_error_rate` says: one bad page is no bad delivery.
+LET_PASS = 10
 
 
 @dataclass(frozen=True)
@@ -162,6 +175,7 @@ class Pipeline:
             self._run_shards(stage, source, staging)
             entries = _sidecars(source.shards, staging)
             _check(name, source, entries)
+            _check_errors(stage, entries)
             _never_empty(stage, source, staging, entries)
             write_shards(staging, entries, inputs)
         run.shards = entries
@@ -174,6 +188,7 @@ class Pipeline:
             manifest |= self._used(name, source, staging, entries)
         shutil.rmtree(staging / "shards", ignore_errors=True)
         shutil.rmtree(staging / "scratch", ignore_errors=True)
+        shutil.rmtree(staging / "attempts", ignore_errors=True)
         _remove_temporary(staging)
         manifest["files"] = self._other_files(staging, entries, run.tasks)
         write_atomically(staging / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
@@ -181,21 +196,34 @@ class Pipeline:
         return Outcome(name, "done", manifest)
 
     def _run_shards(self, stage: Stage[Any], source: Dataset, staging: Path) -> None:
-        """Process all shards that have no sidecar yet, one Spark task each."""
+        """Process all shards that have no sidecar yet, one Spark task each.
+
+        Where a worker dies, the shards that aren't done are tried again, and with care those that had it.
+        """
         done = staging / "shards"
-        todo = tuple(s for s in source.shards if not (done / f"{s.name}.json").exists())
-        if not todo:
-            return
 
         def work(shard: Shard) -> Iterator[pa.RecordBatch]:
             run_shard(stage, shard, staging)
             yield pa.RecordBatch.from_pydict({"name": [shard.name]})
 
-        result = run_on_shards(self.spark, todo, work, pa.schema([("name", pa.string())]), self.config.spark.partitions)
-        with Progress(stage.name, len(source.shards), done, self.say), errors_from_workers():
-            finished = result.count()
-        if finished != len(todo):
-            raise AccountingError(f"stage {stage.name}: {finished} of {len(todo)} shards came back")
+        out, tasks = pa.schema([("name", pa.string())]), self.config.spark.partitions
+        for tries_left in range(SECOND_TRIES if stage.shardwise else 0, -1, -1):
+            todo = tuple(s for s in source.shards if not (done / f"{s.name}.json").exists())
+            if not todo:
+                return
+            try:
+                with Progress(stage.name, len(source.shards), done, self.say), errors_from_workers():
+                    finished = run_on_shards(self.spark, todo, work, out, tasks).count()
+            except WorkerDied:
+                if not tries_left:
+                    raise
+                self.say(
+                    f"warning: {stage.name}: a worker died; its shard is done again, document by document if need be"
+                )
+                continue
+            if finished != len(todo):
+                raise AccountingError(f"stage {stage.name}: {finished} of {len(todo)} shards came back")
+            return
 
     def _used(self, name: str, source: Dataset, staging: Path, entries: list[dict[str, Any]]) -> dict[str, Any]:
         """Documents in and out of an order, in which one may stand several times; none may be missing."""
@@ -371,6 +399,21 @@ def _check(name: str, source: Dataset, entries: list[dict[str, Any]]) -> None:
             )
 
 
+def _check_errors(stage: Stage[Any], entries: list[dict[str, Any]]) -> None:
+    """No more documents ended in an error than the stage's config lets pass."""
+    documents = sum(e["rows_in"] for e in entries)
+    counts: Counter[str] = Counter()
+    for entry in entries:
+        counts.update({rule: n for rule, (n, _) in entry["rules"].items() if rule in stage.errors})
+    if counts.total() > max(LET_PASS, stage.config.max_error_rate * documents):
+        what = ", ".join(f"{rule} {n:,}" for rule, n in counts.most_common())
+        raise PretrainDataError(
+            f"stage {stage.name}: {counts.total():,} of {documents:,} documents ended in an error ({what}), more than "
+            f"stages.{stage.name}.max_error_rate {stage.config.max_error_rate:g} lets pass; the ledger of this attempt "
+            "lies under the workspace's .staging; mend the input, or raise the rate and run again"
+        )
+
+
 def _never_empty(stage: Stage[Any], source: Dataset, staging: Path, entries: list[dict[str, Any]]) -> None:
     """Readers of a folder want at least one file with the columns, even where there is no row."""
     columns = [c.name for c in schema.COLUMNS if c.stage in ("ingest", stage.name) or c.name in stage.adds]
@@ -433,6 +476,6 @@ def _complete(final: Path, manifest: dict[str, Any]) -> bool:
 
 def _remove_temporary(staging: Path) -> None:
     """Remove what attempts that were killed left behind."""
-    for folder in ("documents", "dropped"):
-        for path in (staging / folder).rglob(".*"):
+    for path in staging.rglob(".*"):
+        if path.is_file():
             path.unlink()

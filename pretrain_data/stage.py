@@ -31,6 +31,28 @@ class StageConfig(BaseModel):
         default=None,
         description="Where this stage reads: a folder, file or glob. Default: the stage before it.",
     )
+    max_error_rate: float = Field(
+        default=0.001,
+        ge=0,
+        le=1,
+        description="Share of the documents that may end in an error (Stage.errors) before the run is refused; "
+        "ten are always let pass.",
+    )
+    stall_seconds: float = Field(
+        default=1800,
+        gt=0,
+        description="Seconds without a batch in or out after which a worker counts as hanging and is ended.",
+    )
+    isolation_memory_mb: int = Field(
+        default=4096,
+        ge=64,
+        description="MiB that a worker may take beyond its start when a shard that killed one is tried again.",
+    )
+
+    #: Keys that say how a run is watched, and change nothing in what it writes.
+    OPERATIONAL: ClassVar[frozenset[str]] = frozenset(
+        {"input", "max_error_rate", "stall_seconds", "isolation_memory_mb"}
+    )
 
 
 C = TypeVar("C", bound=StageConfig)
@@ -120,6 +142,8 @@ class Stage(Generic[C]):
     #: it is taken over from an earlier run when nothing of that has changed. Never with a `prepare`
     #: that looks at other shards.
     shardwise: ClassVar[bool] = False
+    #: Rules that stand for an error and not for a judgement; `max_error_rate` bounds them.
+    errors: ClassVar[frozenset[str]] = frozenset({"poison"})
 
     def __init__(self, config: C) -> None:
         self.config = config

@@ -1,15 +1,12 @@
 """Writes one shard: kept documents to one Parquet file, dropped ones to the ledger beside it.
 
 Same rows in, same bytes out: row groups are cut by rows and bytes of text alone, and nothing in a
-file tells of time, host or attempt. A file gets its name only when it is whole, and the sidecar
-`<name>.json` is written last: a shard with a sidecar is done, whatever happened to the job since.
+file tells of time, host or attempt. A file gets its name only when it is whole.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -21,10 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pretrain_data import schema
-from pretrain_data.dataset import read_shard
 from pretrain_data.errors import AccountingError
 from pretrain_data.hashing import file_digest
-from pretrain_data.stage import Processed, Shard, SourceStage, Stage
+from pretrain_data.stage import Processed
 
 ROW_GROUP_BYTES = 32 << 20
 ROW_GROUP_ROWS = 65_536
@@ -36,70 +32,6 @@ MOST_VALUES = 200  # distinct values counted in one column; the rest is summed u
 MORE = "(more)"
 
 Counts = dict[str, list[int]]  # value -> [documents, characters, tokens]
-
-
-def run_shard(stage: Stage[Any], shard: Shard, staging: Path) -> dict[str, Any]:
-    """Process one shard of `stage` and write it under `staging`; the sidecar's content is returned.
-
-    A shard that has its sidecar already is not done again. Raises AccountingError when the stage
-    loses, adds or reorders rows.
-    """
-    sidecar = staging / "shards" / f"{shard.name}.json"
-    if sidecar.exists():
-        done: dict[str, Any] = json.loads(sidecar.read_text(encoding="utf-8"))
-        return done
-    started, cpu = time.time(), time.process_time()
-    writer = ShardWriter(stage.name, shard.name, staging)
-    try:
-        watch = _Watch(stage.name, shard.name)
-        batches = iter(()) if isinstance(stage, SourceStage) else watch.incoming(shard, writer)
-        for processed in stage.process(batches, shard):
-            if not isinstance(stage, SourceStage):
-                watch.outgoing(processed)
-            writer.write(processed)
-        watch.finish()
-        stats = writer.close()
-    except BaseException:
-        writer.abandon()
-        raise
-    stats["seconds"] = round(time.time() - started, 3)
-    stats["cpu_seconds"] = round(time.process_time() - cpu, 3)
-    write_atomically(sidecar, json.dumps(stats, ensure_ascii=False, sort_keys=True))
-    return stats
-
-
-class _Watch:
-    """Checks that the rows which come out are those that went in, in order."""
-
-    def __init__(self, stage: str, shard: str) -> None:
-        self.where = f"stage {stage}, shard {shard}"
-        self.ids: list[pa.Array] = []
-        self.waiting = 0
-
-    def incoming(self, shard: Shard, writer: ShardWriter) -> Iterator[pa.RecordBatch]:
-        for batch in read_shard(shard, dropped=writer.write):
-            self.ids.append(batch.column("doc_id"))
-            self.waiting += batch.num_rows
-            yield batch
-
-    def outgoing(self, processed: Processed) -> None:
-        out = processed.batch.column("doc_id")
-        if len(out) > self.waiting:
-            raise AccountingError(f"{self.where}: {len(out)} rows came out of {self.waiting}")
-        taken = 0
-        while taken < len(out):
-            head = self.ids.pop(0)
-            count = min(len(head), len(out) - taken)
-            if not head.slice(0, count).equals(out.slice(taken, count)):
-                raise AccountingError(f"{self.where}: documents came out in another order than they went in")
-            if count < len(head):
-                self.ids.insert(0, head.slice(count))
-            taken += count
-        self.waiting -= len(out)
-
-    def finish(self) -> None:
-        if self.waiting:
-            raise AccountingError(f"{self.where}: {self.waiting} documents went in and did not come out")
 
 
 class ShardWriter:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,33 @@ class Upper(Stage[StageConfig]):
             yield Processed(batch.set_column(at, "text", pc.utf8_upper(batch.column(at))), metrics={"rows": len(batch)})
 
 
+class FragileConfig(StageConfig):
+    stall_seconds: float = 6.0
+    isolation_memory_mb: int = 256
+
+
+class Fragile(Stage[FragileConfig]):
+    """Texts in capitals; some words are more than the process can bear."""
+
+    name = "fragile"
+    config_class = FragileConfig
+    shardwise = True
+
+    def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
+        for batch in batches:
+            for text in batch.column("text").to_pylist():
+                if text == "segfault":
+                    os.kill(os.getpid(), signal.SIGSEGV)
+                elif text == "loop":
+                    while True:
+                        pass
+                elif text == "hog":
+                    bytearray(1 << 31)
+                elif text == "raise":
+                    raise ValueError(text)
+            yield Processed(batch)
+
+
 class Sort(OrderStage[StageConfig]):
     """One file of all documents by text; counts tokens as characters."""
 
@@ -124,4 +153,4 @@ class Sort(OrderStage[StageConfig]):
         pq.write_table(table, out / "documents" / "part-00000.parquet")
 
 
-TOYS: dict[str, type[Stage[Any]]] = {"lines": Lines, "upper": Upper, "short": Short, "sort": Sort}
+TOYS: dict[str, type[Stage[Any]]] = {"lines": Lines, "upper": Upper, "fragile": Fragile, "short": Short, "sort": Sort}

@@ -77,6 +77,13 @@ class IngestConfig(StageConfig):
 
     inputs: tuple[InputConfig, ...] = Field(default=(), description="Several inputs; instead of `input`.")
     source: str = Field(default="", description="Name of the source where `input` is used.")
+    max_error_rate: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Share of the records that may end in an error before the run is refused. Crawls hold broken "
+        "records; lower it to be told of a bad delivery.",
+    )
     shard_bytes: Annotated[int, Field(ge=1 << 16)] = Field(
         default=128 << 20, description="Bytes of input files in one shard."
     )
@@ -145,6 +152,7 @@ class IngestStage(SourceStage[IngestConfig]):
     name: ClassVar[str] = "ingest"
     config_class = IngestConfig
     shardwise = True
+    errors = frozenset({"poison", "broken_file", "corrupt_record", "ocr_failed", "pdf_broken", "too_deep"})
     adds = tuple(column.name for column in schema.COLUMNS if column.stage == "ingest")
 
     def resources(self) -> list[Path]:
