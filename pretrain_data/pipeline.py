@@ -157,6 +157,7 @@ class Pipeline:
             source=source,
             scratch=staging / "scratch",
             output=staging,
+            workspace=self.workspace,
             seed=stage_seed(self.config.seed, name),
             partitions=self.config.spark.partitions or max(2, min(len(source.shards), 2000)),
             tasks=self.config.spark.partitions,
@@ -185,7 +186,8 @@ class Pipeline:
             self.say(f"warning: {name}: {warning}")
         manifest = self._manifest(stage, source, fingerprint, entries, run, staging, started, clock)
         if isinstance(stage, OrderStage):
-            manifest |= self._used(name, source, staging, entries)
+            made = [entry for entry in entries if entry["name"] not in set(run.carried)]
+            manifest |= self._used(name, source, staging, made)
         shutil.rmtree(staging / "shards", ignore_errors=True)
         shutil.rmtree(staging / "scratch", ignore_errors=True)
         shutil.rmtree(staging / "attempts", ignore_errors=True)

@@ -82,6 +82,7 @@ COLUMNS: tuple[Column, ...] = (
         "phase + place in [0, 1)",
         "one for each use of it in the training order",
     ),
+    Column("uses_before", pa.int32(), "mix", "uses", "how often it stands in blocks that were handed out before"),
 )
 
 BY_NAME: dict[str, Column] = {column.name: column for column in COLUMNS}

@@ -109,12 +109,15 @@ class StageRun:
     source: Dataset
     scratch: Path  # visible to executors, removed after the commit
     output: Path  # the folder that becomes the output; for what belongs beside documents/
+    workspace: Path  # where the outputs of all stages lie
     seed: int  # derives from the config's seed and the stage's name
     partitions: int  # Spark partitions for shuffles; must not change any output
     tasks: int | None = None  # most tasks in one pass over the shards; None: one a shard
     metrics: dict[str, Any] = field(default_factory=dict)  # goes into the manifest as given (JSON)
     shards: list[dict[str, Any]] = field(default_factory=list)  # what came of each shard; for `conclude`
     warnings: list[str] = field(default_factory=list)
+    #: Shards of an OrderStage's output that an earlier run made and that stay; their documents aren't counted in.
+    carried: list[str] = field(default_factory=list)
 
     def warn(self, text: str) -> None:
         """Say something that a person should look at; it is printed and kept in the manifest."""

@@ -64,7 +64,7 @@ class Block:
 
 @dataclass(frozen=True)
 class BlockWriter:
-    """Writes blocks from rows in order; a picklable function for `mapInArrow`."""
+    """Writes blocks, numbered without a gap, from rows in order; a picklable function for `mapInArrow`."""
 
     out: Path
     blocks: tuple[Block, ...]
@@ -86,7 +86,7 @@ class BlockWriter:
                     if current is None or current.block.number != number:
                         if current is not None:
                             yield _done(current.close())
-                        current = _OpenBlock(self, self.blocks[number])
+                        current = _OpenBlock(self, self.blocks[number - self.blocks[0].number])
                     current.add(batch.slice(start, end - start))
             if current is not None:
                 yield _done(current.close())
@@ -306,9 +306,25 @@ def record_path(out: Path, block: Block) -> Path:
     return out / "blocks" / f"{block.name}.json"
 
 
-def write_manifest(out: Path, blocks: Sequence[Block], about: dict[str, Any]) -> dict[str, Any]:
-    """All blocks' records as one file, `blocks.json`."""
+def carry_over(records: Sequence[dict[str, Any]], old: Path, out: Path) -> list[str]:
+    """Link the files of blocks of an earlier export into `out`, byte for byte; returns the blocks' names."""
+    names = []
+    for record in records:
+        name = f"part-{record['block']:05d}"
+        for path in (f"blocks/{name}.json", *(file["path"] for file in record["files"].values())):
+            target = out / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            target.hardlink_to(old / path)
+        names.append(name)
+    return names
+
+
+def write_manifest(
+    out: Path, blocks: Sequence[Block], about: dict[str, Any], carried: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """The records of all blocks, those carried over and those made now, as one file, `blocks.json`."""
     records = [json.loads(record_path(out, block).read_text(encoding="utf-8")) for block in blocks]
-    whole = {**about, "blocks": records}
+    whole = {**about, "blocks": [*carried, *records]}
     write_atomically(out / "blocks.json", json.dumps(whole, ensure_ascii=False, indent=1))
     return whole

@@ -42,9 +42,10 @@ def choose(items: DataFrame, plans: Sequence[LeafPlan]) -> DataFrame:
     exceptions += [(i, id_, 1) for i, plan in enumerate(plans) for id_ in plan.taken_in]
     extra = items.sparkSession.createDataFrame(exceptions, "leaf int, id long, extra int")
     items = items.join(F.broadcast(extra), ["leaf", "id"], "left")
-    uses = whole[F.col("leaf")] + (F.col("key") < cut[F.col("leaf")]).cast("int") + F.expr("coalesce(extra, 0)")
+    more = (F.col("used") <= whole[F.col("leaf")]) & (F.col("key") < cut[F.col("leaf")])
+    again = F.greatest(F.lit(0), whole[F.col("leaf")] - F.col("used"))
     return (
-        items.withColumn("uses", uses)
+        items.withColumn("uses", again + more.cast("int") + F.expr("coalesce(extra, 0)"))
         .where("uses > 0")
         .withColumn("use", F.explode(F.sequence(F.lit(0), F.col("uses") - 1)))
     )
@@ -66,25 +67,34 @@ def line_up(used: DataFrame) -> DataFrame:
         .withColumn("size", F.count("*").over(group))
         .withColumn("weight", F.sum("tokens").over(group))
         .withColumn("home", F.first("leaf").over(order))
-        .select("shard", "row", "phase", "leaf", "use", "tokens", "group", "slot", "size", "weight", "home")
+        .select("shard", "row", "phase", "leaf", "use", "tokens", "group", "slot", "size", "weight", "home", "last")
     )
 
 
-def rank_groups(lined: DataFrame, seed: int) -> DataFrame:
-    """`(phase, group, u)`: u in [0, 1) is the group's rank by tokens among those of its leaf and size."""
+def rank_groups(lined: DataFrame, seed: int, stretch: Sequence[float] = ()) -> DataFrame:
+    """`(phase, group, u)`: u in [0, 1) is the group's rank by tokens among those of its leaf and size.
+
+    Groups are ranked in hash order. One that was used before goes on from there: it is ranked by where it
+    was last used and, where it is used several times now, begins a whole gap after its last use.
+    `stretch` has for each phase the length of the order so far over that of the order made now.
+    """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     groups = lined.where("slot = 0").select(
         "phase",
         "home",
+        "size",
         F.when(F.col("size") <= RANKED_SIZES, F.col("size")).otherwise(0).alias("class"),
         "group",
         "weight",
+        "last",
+        # Groups without a past are among those with one as if they had left off anywhere.
+        F.coalesce("last", F.shiftrightunsigned("group", 11) / F.lit(float(1 << 53))).alias("spot"),
     )
     groups = groups.withColumn(
         "piece",
-        F.when(F.col("class") <= SPLIT_SIZES, F.expr("shiftrightunsigned(group, 56)")).otherwise(F.lit(0)),
+        F.when(F.col("class") <= SPLIT_SIZES, F.floor(F.col("spot") * 256).cast("int")).otherwise(F.lit(0)),
     )
     one = Window.partitionBy("home", "class")
     pieces = (
@@ -94,14 +104,20 @@ def rank_groups(lined: DataFrame, seed: int) -> DataFrame:
         .withColumn("before", F.sum("tokens").over(one.orderBy("piece")) - F.col("tokens"))
         .drop("tokens")
     )
-    inside = Window.partitionBy("home", "class", "piece").orderBy("group")
+    inside = Window.partitionBy("home", "class", "piece").orderBy("spot", "group")
     rank = (F.col("before") + F.sum("weight").over(inside) - F.col("weight") / 2) / F.col("all")
     # Sizes with few groups must not all begin at the same place.
     turn = F.when(F.col("class") == 1, F.lit(0.0)).otherwise(_fraction(F.lit(seed), "home", "class"))
     drawn = _fraction(F.lit(seed), "phase", "group")
-    return groups.join(F.broadcast(pieces), ["home", "class", "piece"]).select(
-        "phase", "group", F.when(F.col("class") == 0, drawn).otherwise((rank + turn) % 1.0).alias("u")
-    )
+    fresh = F.when(F.col("class") == 0, drawn).otherwise((rank + turn) % 1.0)
+    if stretch:
+        # A gap is 1/size of the new order; what lies between the last use and the new order's begin is part of it.
+        so_far = F.array(*(F.lit(float(s)) for s in stretch))[F.col("phase")]
+        left = 1.0 - (1.0 - F.col("last")) * so_far * F.col("size")
+        fresh = F.when(F.col("last").isNull() | (F.col("size") == 1) | (left < 0), fresh).otherwise(
+            F.least(left, F.lit(LAST_PLACE))
+        )
+    return groups.join(F.broadcast(pieces), ["home", "class", "piece"]).select("phase", "group", fresh.alias("u"))
 
 
 def _fraction(*columns):  # type: ignore[no-untyped-def]
@@ -144,12 +160,22 @@ def place(lined: DataFrame, ranks: DataFrame, leaves: int, bins: int, scratch: P
     return grouped.unionByName(alone.mapInArrow(settle, _PLACE))
 
 
+def positions(placed: DataFrame) -> DataFrame:
+    """`shard, row, position` of uses that have a place: position = phase + place."""
+    return placed.selectExpr("shard", "row", f"phase + least(place, {LAST_PLACE!r}D) as position")
+
+
 def places_file(scratch: Path, shard: str) -> Path:
     return scratch / "places" / f"{shard}.parquet"
 
 
+#: Columns of a shard's places: a row for each new use, with its position, and one without for a document that
+#: was used before, or is held out, and isn't used now; `mark` says which, `used` how often before.
+PLACES = ("row", "position", "used", "mark")
+
+
 def write_places(places: DataFrame, scratch: Path, partitions: int) -> None:
-    """For each shard a file `row, position`, by row and use; position = phase + place."""
+    """For each shard a file of `PLACES`, by row and position. `places` has these and the shard's name."""
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         written, writer, shard = 0, None, None
@@ -165,9 +191,9 @@ def write_places(places: DataFrame, scratch: Path, partitions: int) -> None:
                         shard = names[start]
                         path = places_file(scratch, shard)
                         path.parent.mkdir(parents=True, exist_ok=True)
-                        writer = pq.ParquetWriter(_writing(path), batch.select(["row", "position"]).schema)
+                        writer = pq.ParquetWriter(_writing(path), batch.select(list(PLACES)).schema)
                     assert writer is not None
-                    writer.write_batch(batch.slice(start, end - start).select(["row", "position"]))
+                    writer.write_batch(batch.slice(start, end - start).select(list(PLACES)))
                     written += 1
             if writer is not None:
                 _finish(writer, path)
@@ -178,9 +204,9 @@ def write_places(places: DataFrame, scratch: Path, partitions: int) -> None:
         yield pa.RecordBatch.from_pydict({"written": pa.array([written], pa.int64())})
 
     (
-        places.selectExpr("shard", "row", "use", "phase", f"phase + least(place, {LAST_PLACE!r}D) as position")
+        places.select("shard", *PLACES)
         .repartition(partitions, "shard")
-        .sortWithinPartitions("shard", "row", "phase", "use")
+        .sortWithinPartitions("shard", "row", "position")
         .mapInArrow(write, "written long")
         .collect()  # one row a partition
     )

@@ -158,7 +158,11 @@ def save_array(path: Path, array: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class LeafPlan:
-    """What one leaf gives: every document `whole` times, and once more those with key < `cut`."""
+    """What one leaf gives: every document `whole` times, and once more those with key < `cut`.
+
+    Uses in blocks that were handed out before count: a document with `used` of them is used
+    whole − used times more, and is looked at for the cut where used ≤ whole.
+    """
 
     phase: str
     path: str
@@ -169,12 +173,13 @@ class LeafPlan:
     given: int  # tokens, as sampled
     whole: int
     cut: int
+    handed_out: int = 0  # tokens of its documents in blocks that were handed out before
     left_out: tuple[int, ...] = ()  # ids below the cut that are not used once more after all
     taken_in: tuple[int, ...] = ()  # ids above the cut that are
 
     @property
     def epochs(self) -> float:
-        return self.given / self.available if self.available else 0.0
+        return (self.given + self.handed_out) / self.available if self.available else 0.0
 
     def record(self) -> dict[str, Any]:
         """For the manifest."""
@@ -186,12 +191,60 @@ class LeafPlan:
             "wanted_tokens": round(self.wanted),
             "target_tokens": round(self.target),
             "given_tokens": self.given,
+            "handed_out_tokens": self.handed_out,
             "epochs": round(self.epochs, 4),
         }
 
 
 #: Documents on either side of a cut among which `trimmed` looks.
 NEAR = 32
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What one leaf has: tokens and documents by how often they were used before."""
+
+    tokens: dict[int, int]
+    documents: int
+
+    @property
+    def available(self) -> int:
+        return sum(self.tokens.values())
+
+    @property
+    def handed_out(self) -> int:
+        return sum(used * tokens for used, tokens in self.tokens.items())
+
+    def given(self, whole: int) -> int:
+        """Tokens that are given when every document is used `whole` times in all."""
+        return sum((whole - used) * tokens for used, tokens in self.tokens.items() if used < whole)
+
+    def whole(self, goal: float, most: int) -> int:
+        """The most whole uses of all documents that give no more than `goal` tokens; `most` bounds it."""
+        whole = 0
+        while whole < most and self.available and self.given(whole + 1) <= goal:
+            whole += 1
+        return whole
+
+
+def stocks(items: DataFrame, leaves: int) -> list[Stock]:
+    """The stock of each leaf. `items` has leaf, used, tokens."""
+    from pyspark.sql import functions as F
+
+    rows = items.groupBy("leaf", "used").agg(F.sum("tokens").alias("tokens"), F.count("*").alias("documents"))
+    tokens: list[dict[int, int]] = [{} for _ in range(leaves)]
+    documents = [0] * leaves
+    for row in rows.collect():  # leaves × uses
+        tokens[row["leaf"]][row["used"]] = row["tokens"]
+        documents[row["leaf"]] += row["documents"]
+    return [Stock(dict(sorted(t.items())), d) for t, d in zip(tokens, documents, strict=True)]
+
+
+def open_to_cut(items: DataFrame, wholes: Sequence[int]) -> DataFrame:
+    """The items that a cut decides about: those not used more often than the leaf's whole uses."""
+    from pyspark.sql import functions as F
+
+    return items.where(F.col("used") <= F.array(*(F.lit(w) for w in wholes))[F.col("leaf")])
 
 
 def trimmed(items: DataFrame, plans: Sequence[LeafPlan]) -> list[LeafPlan]:
@@ -203,6 +256,7 @@ def trimmed(items: DataFrame, plans: Sequence[LeafPlan]) -> list[LeafPlan]:
     if not off:
         return list(plans)
     spark = items.sparkSession
+    items = open_to_cut(items, [p.whole for p in plans])
     cuts = spark.createDataFrame([(i, p.cut) for i, p in off.items()], "leaf int, cut long")
     nearest = Window.partitionBy("leaf", "above").orderBy("away", "id")
     rows = (

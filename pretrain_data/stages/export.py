@@ -2,12 +2,14 @@
 
 Two passes. The first reads ids, positions and token counts only and finds where each block begins,
 by sums over fine bins of the order. The second sends every use of a document, with its text, once,
-to the task that writes its block.
+to the task that writes its block. Blocks that were handed out before (`stages.mix.handed_out`) are linked
+as they are, and the new ones go on behind them.
 """
 
 from __future__ import annotations
 
 import bisect
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +23,21 @@ from pydantic import Field
 
 from pretrain_data.dataset import Dataset, read_shard
 from pretrain_data.errors import AccountingError, InputError
-from pretrain_data.formats.blocks import Block, BlockWriter, output_schema, record_path, write_manifest
+from pretrain_data.formats.blocks import Block, BlockWriter, carry_over, output_schema, record_path, write_manifest
 from pretrain_data.kernels.mixture import hash_strings, mix
 from pretrain_data.kernels.tokens import count_column
+from pretrain_data.mixing import spread
+from pretrain_data.mixing.history import VALIDATION, History
 from pretrain_data.mixing.mixture import Tokens
+from pretrain_data.mixing.plan import group_column
+from pretrain_data.reader import read_manifest
 from pretrain_data.stage import OrderStage, Shard, StageConfig, StageRun
 from pretrain_data.tokenizers import load_saved, load_tokenizer
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+log = logging.getLogger(__name__)
 
 #: Pieces of a phase's order in which tokens are summed; the sums of all are on the driver.
 BINS = 1 << 16
@@ -50,6 +58,9 @@ class ExportConfig(StageConfig):
     )
     megatron: bool = Field(default=False, description="Write token files for Megatron beside the text.")
     jsonl: bool = Field(default=False, description="Write the blocks as JSONL.zst as well.")
+    spread_report: bool = Field(
+        default=True, description="Measure how far apart similar documents are, beside a plain shuffle."
+    )
     columns: list[str] = Field(
         default=list(COLUMNS), description="Columns to carry, where the input has them; text always is."
     )
@@ -79,28 +90,60 @@ class ExportStage(OrderStage[ExportConfig]):
         schema = carried(run.source, ["text", *self.config.columns])
         phases = (run.source.manifest or {}).get("metrics", {}).get("sequence_length", {"main": None})
 
+        history = _history(run)
+        kept = history.records if history else ()
+        run.carried = carry_over(kept, history.path, out) if history else []
+
         keys_path = str(run.scratch / "keys")
-        wanted = ["doc_id", "positions", "tokens"]
+        wanted = list(NEEDED)
         explode = Explode(str(saved), run.seed, ())
         if "tokens" not in names_of(run.source):
             wanted.append("text")
         run.scan(wanted, explode, KEYS).write.mode("overwrite").parquet(keys_path)
-        blocks = find_blocks(run.spark.read.parquet(keys_path), list(phases), self.config.block_tokens)
+        keys = run.spark.read.parquet(keys_path)
+        blocks = find_blocks(keys, list(phases), self.config.block_tokens, history)
 
         (out / "documents").mkdir(parents=True, exist_ok=True)
-        if not blocks:
+        if not blocks and not kept:
             pq.write_table(output_schema(schema).empty_table(), out / "documents" / "part-empty.parquet")
         writer = BlockWriter(out, tuple(blocks), str(saved), self.config.megatron, self.config.jsonl, schema)
-        write_blocks(run, Explode(str(saved), run.seed, tuple(schema.names)), schema, writer)
+        if blocks:
+            write_blocks(run, Explode(str(saved), run.seed, tuple(schema.names)), schema, writer)
         about = {
             "end_of_document": tokenizer.end_of_document,
             "vocabulary_size": tokenizer.vocabulary_size,
             "block_tokens": self.config.block_tokens,
             "sequence_length": phases,
         }
-        whole = write_manifest(out, blocks, about)
-        run.metrics["blocks"] = len(blocks)
+        whole = write_manifest(out, blocks, about, kept)
+        run.metrics["blocks"] = len(whole["blocks"])
+        run.metrics["blocks_carried_over"] = len(kept)
+        if self.config.spread_report:
+            run.metrics["spread"] = spread.report(
+                placed(keys, list(phases), run.seed, history), _numbered(list(phases))
+            )
+            for line in spread.lines(run.metrics["spread"]):
+                log.info("%s", line)
         run.metrics["tokens"] = sum(block["tokens"] for block in whole["blocks"])
+
+
+def _history(run: StageRun) -> History | None:
+    """The blocks that mix counted as handed out. Raises InputError where they aren't as mix saw them."""
+    record = (run.source.manifest or {}).get("metrics", {}).get("handed_out")
+    if record is None:
+        return None
+    records = read_manifest(Path(record["path"]))["blocks"][: record["blocks"]]
+    history = History(Path(record["path"]), tuple(records))
+    if history.fingerprint != record["fingerprint"]:
+        raise InputError(
+            f"{record['path']}: its first {record['blocks']} blocks aren't those that the mix was made for; "
+            "run the stage mix again, with --force"
+        )
+    return history
+
+
+def _numbered(phases: Sequence[str]) -> dict[int, str]:
+    return {-1: VALIDATION, **dict(enumerate(phases))}
 
 
 def names_of(source: Dataset) -> list[str]:
@@ -120,11 +163,6 @@ def carried(source: Dataset, columns: Sequence[str]) -> pa.Schema:
     there = first_schema(source)
     fields = [there.field(name) for name in dict.fromkeys(columns) if name in there.names]
     return pa.schema([field.remove_metadata() for field in fields if not pa.types.is_null(field.type)])
-
-
-def phase_order(number: int) -> float:
-    """Validation (phase −1) comes after all training phases."""
-    return float("inf") if number < 0 else number
 
 
 @dataclass(frozen=True)
@@ -161,12 +199,16 @@ class Explode:
             tokens = pa.array(count_column(batch.column("text"), load_saved(self.tokenizer)), pa.int64())
         row = np.repeat(np.arange(batch.num_rows), uses)
         use = np.arange(len(row)) - np.repeat(np.cumsum(uses) - uses, uses)
+        before = np.zeros(batch.num_rows, np.int32)
+        if "uses_before" in names:
+            before = pc.fill_null(batch.column("uses_before"), 0).to_numpy(zero_copy_only=False)
         take = pa.array(row)
         columns = {
             "position": position,
             "doc_id": batch.column("doc_id").take(take),
-            "use": pa.array(use, pa.int32()),
+            "use": pa.array(use + before[row], pa.int32()),
             "tokens": tokens.take(take),
+            "group": pa.array(hash_strings(group_column(batch)).view(np.int64)[row]),
             "shard": pa.array([shard.name] * len(row), pa.string()),
             "row": pa.array(first_row + row, pa.int64()),
         }
@@ -175,57 +217,105 @@ class Explode:
         return pa.RecordBatch.from_pydict(columns)
 
 
+#: What `Explode` reads beside the columns that it carries.
+NEEDED = ("doc_id", "positions", "tokens", "uses_before", "similar_group", "cluster_id")
+
 KEYS = pa.schema(
     [
         ("position", pa.float64()),
         ("doc_id", pa.string()),
         ("use", pa.int32()),
         ("tokens", pa.int64()),
+        ("group", pa.int64()),
         ("shard", pa.string()),
         ("row", pa.int64()),
     ]
 )
 
 
-def find_blocks(keys: DataFrame, phases: Sequence[str], block_tokens: int) -> list[Block]:
-    """Where each block begins. `keys` has position, doc_id, use, tokens; see `Explode`."""
+def streams(keys: DataFrame) -> DataFrame:
+    """`keys` with `phase`, `size` and `start`: the use's first token in the stream of its phase.
+
+    `keys` has position, doc_id, use, tokens; see `Explode`.
+    """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    spark = keys.sparkSession
-    keys = keys.withColumn("phase", F.floor("position").cast("int")).withColumn(
-        "bin", F.floor((F.col("position") - F.floor("position")) * BINS).cast("int")
+    keys = (
+        keys.withColumn("phase", F.floor("position").cast("int"))
+        .withColumn("bin", F.floor((F.col("position") - F.col("phase")) * BINS).cast("int"))
+        .withColumn("size", F.col("tokens") + 1)  # each document is followed by an end-of-document token
     )
-    size = F.col("tokens") + 1  # each document is followed by an end-of-document token
-    bins = keys.groupBy("phase", "bin").agg(F.sum(size).alias("size")).collect()  # phases * BINS at most
+    bins = keys.groupBy("phase", "bin").agg(F.sum("size").alias("size")).collect()  # phases * BINS at most
     before: list[tuple[int, int, int]] = []
     running: dict[int, int] = {}
     for row in sorted(bins, key=lambda r: (r["phase"], r["bin"])):
         before.append((row["phase"], row["bin"], running.get(row["phase"], 0)))
         running[row["phase"]] = running.get(row["phase"], 0) + row["size"]
-    if sum(running.values()) // block_tokens > MOST_BLOCKS:
-        raise InputError(f"more than {MOST_BLOCKS} blocks: make block_tokens larger than {block_tokens}")
-    offsets = spark.createDataFrame(before, "phase int, bin int, before long")
+    offsets = keys.sparkSession.createDataFrame(before, "phase int, bin int, before long")
     inside = Window.partitionBy("phase", "bin").orderBy("position", "doc_id", "use")
-    start = F.col("before") + F.sum(size).over(inside) - size
+    start = F.col("before") + F.sum("size").over(inside) - F.col("size")
+    return keys.join(F.broadcast(offsets), ["phase", "bin"]).withColumn("start", start).drop("bin", "before")
+
+
+def find_blocks(
+    keys: DataFrame, phases: Sequence[str], block_tokens: int, history: History | None = None
+) -> list[Block]:
+    """Where each block begins, validation first; numbers and offsets go on from those handed out before."""
+    from pyspark.sql import functions as F
+
     firsts = (
-        keys.join(F.broadcast(offsets), ["phase", "bin"])
-        .withColumn("start", start)
+        streams(keys)
         .withColumn("nth", F.floor(F.col("start") / block_tokens))
         .groupBy("phase", "nth")
         .agg(F.min(F.struct("position", "doc_id", "use", "start")).alias("first"))
+        .limit(MOST_BLOCKS + 1)
         .collect()  # one row a block
     )
-    firsts.sort(key=lambda row: (phase_order(row["phase"]), row["nth"]))
-    return [
-        Block(
-            number,
-            phase_name(phases, row["phase"]),
-            row["first"]["start"],
-            (row["first"]["position"], row["first"]["doc_id"], row["first"]["use"]),
-        )
-        for number, row in enumerate(firsts)
-    ]
+    if len(firsts) > MOST_BLOCKS:
+        raise InputError(f"more than {MOST_BLOCKS} blocks: make block_tokens larger than {block_tokens}")
+    firsts.sort(key=lambda row: (row["phase"], row["nth"]))
+    blocks = []
+    for number, row in enumerate(firsts, len(history.records) if history else 0):
+        name = phase_name(phases, row["phase"])
+        offset = row["first"]["start"] + (history.stream_tokens(name) if history else 0)
+        first = row["first"]
+        blocks.append(Block(number, name, offset, (first["position"], first["doc_id"], first["use"])))
+    return blocks
+
+
+def placed(keys: DataFrame, phases: Sequence[str], seed: int, history: History | None) -> DataFrame:
+    """What `spread.report` looks at, over all blocks: those handed out before and those made now."""
+    from pyspark.sql import functions as F
+
+    uses = streams(keys).select("phase", "doc_id", "use", "group", "start", "size")
+    if history is not None and history.records:
+        names = _numbered(phases)
+        behind = F.create_map(*(F.lit(x) for i, name in names.items() for x in (i, history.stream_tokens(name))))
+        paths = [str(history.path / record["files"]["documents"]["path"]) for record in history.records]
+        number = {name: i for i, name in names.items()}
+
+        def row(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                columns = {
+                    "phase": pa.array([number[name] for name in batch.column("phase").to_pylist()], pa.int32()),
+                    "doc_id": batch.column("doc_id"),
+                    "use": batch.column("use"),
+                    "group": pa.array(hash_strings(group_column(batch)).view(np.int64)),
+                    "start": batch.column("offset"),
+                    "size": pc.add(batch.column("tokens").cast(pa.int64()), 1),
+                }
+                yield pa.RecordBatch.from_pydict(columns)
+
+        old = keys.sparkSession.read.parquet(*paths)
+        there = ("phase", "doc_id", "use", "offset", "tokens", "similar_group", "cluster_id")
+        old = old.select(*(name for name in there if name in old.columns))
+        old = old.mapInArrow(row, "phase int, doc_id string, use int, group long, start long, size long")
+        uses = uses.withColumn("start", F.col("start") + behind[F.col("phase")]).unionByName(old)
+    drawn = F.shiftrightunsigned(F.xxhash64(F.lit(seed), "doc_id", "use"), 11) / F.lit(float(1 << 53))
+    shuffled = uses.withColumnRenamed("start", "at").withColumn("position", F.col("phase") + drawn)
+    shuffled = streams(shuffled.withColumn("tokens", F.col("size") - 1))
+    return shuffled.select("phase", "group", F.col("at").alias("start"), F.col("start").alias("shuffled"), "size")
 
 
 def phase_name(phases: Sequence[str], number: int) -> str:
@@ -248,7 +338,10 @@ def block_numbers(blocks: Sequence[Block], position: np.ndarray, doc_id: pa.Arra
 
 def write_blocks(run: StageRun, explode: Explode, schema: pa.Schema, writer: BlockWriter) -> None:
     """Send each use to its block's task and write the blocks that are not there yet."""
+    from pyspark.sql import functions as F
+
     blocks, out = writer.blocks, writer.out
+    first = blocks[0].number
     done = np.array([record_path(out, block).exists() for block in blocks])
 
     def numbered(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
@@ -259,14 +352,14 @@ def write_blocks(run: StageRun, explode: Explode, schema: pa.Schema, writer: Blo
                 batch.column("doc_id"),
                 batch.column("use").to_numpy(),
             )
-            todo = pa.array(~done[number])
+            todo = pa.array(~done[number - first])
             yield batch.append_column("block", pa.array(number, pa.int32())).filter(todo)
 
     columns = pa.schema([*KEYS, *(f for f in schema if f.name not in KEYS.names), ("block", pa.int32())])
-    wanted = ["doc_id", "positions", "tokens", "text", *schema.names]
+    wanted = [*NEEDED, "text", *schema.names]
     written = (
         run.scan(list(dict.fromkeys(wanted)), numbered, columns)
-        .repartitionById(max(1, len(blocks)), "block")
+        .repartitionById(len(blocks), F.col("block") - first)
         .sortWithinPartitions("block", "position", "doc_id", "use")
         .mapInArrow(writer, "block int")
         .count()

@@ -4,12 +4,16 @@ Needs the whole corpus once (`prepare`): tokens are counted with the training to
 made from sums and histograms, and every use of a sampled document gets its place, similar documents
 as far apart as can be. `process` then only looks up what was decided. No text is moved: the order
 itself is made by `export`.
+
+With `handed_out` the blocks of an earlier export stay: the plan is made for all that is there now, and
+this run gives what those blocks don't hold yet.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -21,7 +25,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pretrain_data.errors import InputError
 from pretrain_data.kernels.mixture import KEY_BITS, Cut, hash_strings
-from pretrain_data.mixing import order, plan
+from pretrain_data.mixing import holdout, order, plan
+from pretrain_data.mixing.history import History
+from pretrain_data.mixing.holdout import Holdout
 from pretrain_data.mixing.mixture import Part, Tokens, columns_used, distinct_names, leaves
 from pretrain_data.stage import Processed, Shard, Stage, StageConfig, StageRun
 from pretrain_data.tokenizers import load_tokenizer, tokenizer_files
@@ -78,6 +84,17 @@ class MixConfig(StageConfig):
         default="redistribute",
         description="What a part cannot give: goes to its siblings, is left out, or stops the run.",
     )
+    holdout: Holdout | None = Field(
+        default=None, description="Validation documents, whole groups of similar ones, never trained on."
+    )
+    handed_out: str | None = Field(
+        default=None,
+        description="Export, below the workspace, whose blocks the trainer has: they stay as they are, and the budgets "
+        "are met by them and by what this run adds. `export` for the stage of that name.",
+    )
+    handed_out_blocks: int | None = Field(
+        default=None, ge=0, description="How many training blocks were handed out, the first ones; default: all."
+    )
     subset: float = Field(
         default=1.0, gt=0, le=1, description="Share of the whole plan; smaller ones lie within larger ones."
     )
@@ -94,12 +111,12 @@ class MixConfig(StageConfig):
 
 
 class MixStage(Stage[MixConfig]):
-    """Adds `tokens` and `positions`; drops what the mixture does not use."""
+    """Adds `tokens`, `positions` and `uses_before`; drops what the mixture does not use now."""
 
     name: ClassVar[str] = "mix"
     config_class: ClassVar[type[StageConfig]] = MixConfig
     needs: ClassVar[tuple[str, ...]] = ("doc_id", "text")
-    adds: ClassVar[tuple[str, ...]] = ("tokens", "positions")
+    adds: ClassVar[tuple[str, ...]] = ("tokens", "positions", "uses_before")
 
     def __init__(self, config: MixConfig) -> None:
         super().__init__(config)
@@ -123,8 +140,12 @@ class MixStage(Stage[MixConfig]):
         items_path = str(run.scratch / "items")
         run.scan(sorted(columns), self.measure, plan.ITEM).write.mode("overwrite").parquet(items_path)
         items = run.spark.read.parquet(items_path)
+        history = None
+        if self.config.handed_out is not None:
+            history = History.of(run.workspace / self.config.handed_out, self.config.handed_out_blocks)
+        items, aside = self._set_aside(items, history, phases, run)
 
-        self.plans = plan.trimmed(items, self._plan(items, parts, phases))
+        self.plans = plan.trimmed(items, self._plan(items, parts, phases, history))
         run.metrics["mixture"] = [leaf.record() for leaf in self.plans]
         run.metrics["sequence_length"] = {phase.name: phase.sequence_length for phase in self.config.phases}
         for line in table(self.plans):
@@ -133,9 +154,75 @@ class MixStage(Stage[MixConfig]):
         lined_path = str(run.scratch / "lined")
         order.line_up(order.choose(items, self.plans)).write.mode("overwrite").parquet(lined_path)
         lined = run.spark.read.parquet(lined_path)
-        ranks = order.rank_groups(lined, run.seed)
-        places = order.place(lined, ranks, len(self.plans), self.config.bins, run.scratch)
-        order.write_places(places, run.scratch, run.partitions)
+        ranks = order.rank_groups(lined, run.seed, self._stretch(history))
+        placed = order.place(lined, ranks, len(self.plans), self.config.bins, run.scratch)
+        self._write_places(order.positions(placed), items, aside, history, run)
+
+    def _set_aside(
+        self, items: Any, history: History | None, phases: tuple[plan.PhaseLeaves, ...], run: StageRun
+    ) -> tuple[Any, Any]:
+        """(items to train on with `used` and `last`, `shard, row, position` of what is held out).
+
+        Position is null for what isn't validation itself but too like it, and for validation that was
+        handed out already.
+        """
+        from pyspark.sql import Window
+        from pyspark.sql import functions as F
+
+        if history is None and self.config.holdout is None:
+            return items.withColumn("used", F.lit(0)).withColumn("last", F.lit(None).cast("double")), None
+        aside = None
+        if history is not None:
+            uses = history.uses(run.spark, [phase.name for phase in phases])
+            run.metrics["handed_out"] = history.record()
+            validation = uses.where("phase = -1").select("id")
+            held = items.join(validation, "id", "left_semi").select("group").distinct()
+            aside = items.join(held, "group", "left_semi").select("shard", "row").distinct()
+            aside = aside.withColumn("position", F.lit(None).cast("double"))
+            items = (
+                items.join(held, "group", "left_anti")
+                .join(uses, ["phase", "id"], "left")
+                .withColumn("used", F.coalesce("used", F.lit(0)))
+                .withColumn("last", F.max("last").over(Window.partitionBy("phase", "group")))
+            )
+            if self.config.holdout is not None and not any(r["phase"] == "validation" for r in history.records):
+                run.warn("no validation was held out before blocks were handed out, and none can be now")
+        else:
+            assert self.config.holdout is not None
+            leaves_ = len(phases[0].leaves)
+            held = holdout.held_groups(items, leaves_, self.config.holdout, run.seed)
+            held.write.mode("overwrite").parquet(str(run.scratch / "held"))
+            held = run.spark.read.parquet(str(run.scratch / "held"))
+            names = [leaf.path for leaf in phases[0].leaves]
+            run.metrics["holdout"] = holdout.record(items, held, names)
+            aside = holdout.places(items, held)
+            items = items.join(held, "group", "left_anti").withColumn("used", F.lit(0))
+            items = items.withColumn("last", F.lit(None).cast("double"))
+        path = str(run.scratch / "stock")
+        items.write.mode("overwrite").parquet(path)
+        return run.spark.read.parquet(path), aside
+
+    def _stretch(self, history: History | None) -> list[float]:
+        """For each phase, the length of its order so far over that of the order made now."""
+        if history is None:
+            return []
+        names = [phase.name for phase in self.config.phases]
+        new = {name: sum(leaf.given for leaf in self.plans if leaf.phase == name) for name in names}
+        return [history.tokens(name) / max(1, new[name]) for name in names]
+
+    def _write_places(self, placed: Any, items: Any, aside: Any, history: History | None, run: StageRun) -> None:
+        from pyspark.sql import functions as F
+
+        rows = placed.withColumn("mark", F.lit(None).cast("string"))
+        if aside is not None:
+            rows = rows.unionByName(aside.withColumn("mark", F.lit("held_out")))
+        if history is None:
+            rows = rows.withColumn("used", F.lit(0))
+        else:
+            before = items.groupBy("shard", "row").agg(F.sum("used").cast("int").alias("used")).where("used > 0")
+            rows = rows.join(before, ["shard", "row"], "full").withColumn("used", F.coalesce("used", F.lit(0)))
+            rows = rows.withColumn("mark", F.coalesce("mark", F.expr("if(position is null, 'handed_out', null)")))
+        order.write_places(rows, run.scratch, run.partitions)
 
     def _found_parts(self, by: str, run: StageRun) -> list[Part]:
         """One part for each value of the column `by`, and one for documents that have none."""
@@ -165,60 +252,55 @@ class MixStage(Stage[MixConfig]):
             raise InputError(f"{first} parts over all phases; at most {MOST_LEAVES} can be planned")
         return tuple(phases)
 
-    def _plan(self, items: Any, parts: list[list[Part]], phases: tuple[plan.PhaseLeaves, ...]) -> list[plan.LeafPlan]:
+    def _plan(
+        self, items: Any, parts: list[list[Part]], phases: tuple[plan.PhaseLeaves, ...], history: History | None
+    ) -> list[plan.LeafPlan]:
         total = sum(len(phase.leaves) for phase in phases)
-        first = plan.histogram(items, {leaf: plan.whole_keys() for leaf in range(total)})
+        stocks = plan.stocks(items, total)
         cuts: dict[int, Cut] = {}
-        drafts = []
+        drafts: list[plan.LeafPlan] = []
         for config, tree, phase in zip(self.config.phases, parts, phases, strict=True):
-            available = {leaf.path: int(first[phase.first + i][1].sum()) for i, leaf in enumerate(phase.leaves)}
+            available = {leaf.path: stocks[phase.first + i].available for i, leaf in enumerate(phase.leaves)}
             if not config.mixture:
                 tree = [part.model_copy(update={"weight": available[part.name]}) for part in tree]
             want, target = plan.targets(tree, available, config.max_epochs, config.budget, self.config.on_shortage)
-            for i, leaf in enumerate(phase.leaves):
-                number, there = phase.first + i, available[leaf.path]
-                goal = target[leaf.path] * self.config.subset
-                whole = min(int(goal // there), int(leaf.max_epochs)) if there else 0
-                cuts[number] = Cut(goal - whole * there, tolerance=max(goal * 1e-5, 1.0))
-                documents = int(first[number][2].sum())
-                drafts.append((phase.name, leaf.path, documents, there, want[leaf.path], goal, whole))
-        plan.search_cuts(items, first, cuts)
+            ours = stocks[phase.first : phase.first + len(phase.leaves)]
+            goals = [
+                max(0.0, target[leaf.path] * self.config.subset - stock.handed_out)
+                for leaf, stock in zip(phase.leaves, ours, strict=True)
+            ]
+            if history is not None:
+                # What parts have had beyond their share can't be taken back: the others get less.
+                left = sum(target.values()) * self.config.subset - history.tokens(config.name)
+                goals = [goal * min(1.0, max(0.0, left) / max(1.0, sum(goals))) for goal in goals]
+            for leaf, stock, goal in zip(phase.leaves, ours, goals, strict=True):
+                whole = stock.whole(goal, int(leaf.max_epochs))
+                cuts[len(drafts)] = Cut(goal - stock.given(whole), tolerance=max(goal * 1e-5, 1.0))
+                draft = plan.LeafPlan(
+                    phase.name, leaf.path, stock.documents, stock.available, want[leaf.path], goal, stock.given(whole),
+                    whole, 0, stock.handed_out,
+                )  # fmt: skip
+                drafts.append(draft)
+        sampled = plan.open_to_cut(items, [draft.whole for draft in drafts])
+        plan.search_cuts(sampled, plan.histogram(sampled, {leaf: plan.whole_keys() for leaf in cuts}), cuts)
         return [
-            plan.LeafPlan(
-                name,
-                path,
-                documents,
-                there,
-                want,
-                goal,
-                whole * there + cuts[i].reached,
-                whole,
-                cuts[i].found or 0,
-            )
-            for i, (name, path, documents, there, want, goal, whole) in enumerate(drafts)
+            replace(draft, given=draft.given + cuts[i].reached, cut=cuts[i].found or 0)
+            for i, draft in enumerate(drafts)
         ]
 
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
         if self.measure is None:
             raise RuntimeError("mix decides over the whole corpus: call prepare first")
         tokens = np.load(plan.token_file(self.measure.scratch, shard), mmap_mode="r")
-        path = order.places_file(self.measure.scratch, shard.name)
-        rows, positions = np.empty(0, np.int64), np.empty(0)
-        if path.exists():
-            places = pq.read_table(path)
-            rows, positions = places["row"].to_numpy(), places["position"].to_numpy()
+        places = _Places.read(order.places_file(self.measure.scratch, shard.name))
         row = 0
         for batch in batches:
-            end = row + batch.num_rows
-            ends = np.searchsorted(rows, np.arange(row, end + 1))
-            lists = pa.ListArray.from_arrays(
-                pa.array(ends - ends[0], pa.int32()), pa.array(positions[ends[0] : ends[-1]])
-            )
-            yield self._judge(batch, np.asarray(tokens[row:end]), lists, np.diff(ends))
-            row = end
+            yield self._judge(batch, np.asarray(tokens[row : row + batch.num_rows]), places, row)
+            row += batch.num_rows
 
-    def _judge(self, batch: pa.RecordBatch, tokens: np.ndarray, positions: pa.ListArray, uses: np.ndarray) -> Processed:
+    def _judge(self, batch: pa.RecordBatch, tokens: np.ndarray, places: _Places, first: int) -> Processed:
         assert self.measure is not None
+        positions, uses, before, mark = places.of(first, batch.num_rows)
         value = np.full(batch.num_rows, np.nan)
         threshold = np.full(batch.num_rows, np.nan)
         unused = uses == 0
@@ -237,13 +319,22 @@ class MixStage(Stage[MixConfig]):
             # Left out beside the cut, so that the part's tokens come out right (plan.trimmed).
             rule[unused & (value < threshold)] = "trimmed"
             rule[unused & (tokens == 0)] = "no_tokens"
+            marked = unused & (mark != None)  # noqa: E711 - an array of objects
+            rule[marked] = mark[marked]
+            value[marked] = np.where(mark[marked] == "handed_out", before[marked], np.nan)
+            threshold[marked] = np.nan
         metrics = {
             "tokens_in": float(tokens.sum(dtype=np.int64)),
             "tokens_out": float((tokens.astype(np.int64) * uses).sum()),
             "uses_out": float(uses.sum()),
         }
         result = batch
-        for name, column in (("tokens", pa.array(tokens, pa.int32())), ("positions", positions)):
+        added = (
+            ("tokens", pa.array(tokens, pa.int32())),
+            ("positions", positions),
+            ("uses_before", pa.array(before, pa.int32())),
+        )
+        for name, column in added:
             at_ = result.schema.get_field_index(name)
             result = result.append_column(name, column) if at_ < 0 else result.set_column(at_, name, column)
         return Processed(
@@ -253,6 +344,36 @@ class MixStage(Stage[MixConfig]):
             threshold=pa.array(threshold, from_pandas=True),
             metrics=metrics,
         )
+
+
+@dataclass(frozen=True)
+class _Places:
+    """What was decided about a shard; entries by row. See `order.PLACES`."""
+
+    row: np.ndarray
+    position: np.ndarray  # NaN where there is none
+    used: np.ndarray
+    mark: np.ndarray  # objects: str or None
+
+    @classmethod
+    def read(cls, path: Path) -> _Places:
+        if not path.exists():  # nothing of the shard is used
+            return cls(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int32), np.empty(0, object))
+        table = pq.read_table(path)
+        position = table["position"].to_numpy()  # nulls become NaN
+        return cls(table["row"].to_numpy(), position, table["used"].to_numpy(), table["mark"].to_numpy())
+
+    def of(self, first: int, rows: int) -> tuple[pa.ListArray, np.ndarray, np.ndarray, np.ndarray]:
+        """(positions, how many, uses before, mark) of `rows` rows from `first` on."""
+        low, high = np.searchsorted(self.row, [first, first + rows])
+        row, position = self.row[low:high] - first, self.position[low:high]
+        placed = ~np.isnan(position)
+        uses = np.bincount(row[placed], minlength=rows)
+        ends = np.concatenate(([0], np.cumsum(uses)))
+        lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(position[placed]))
+        before, mark = np.zeros(rows, np.int32), np.full(rows, None, object)
+        before[row], mark[row] = self.used[low:high], self.mark[low:high]
+        return lists, uses, before, mark
 
 
 def table(plans: list[plan.LeafPlan]) -> list[str]:
