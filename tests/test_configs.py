@@ -21,6 +21,16 @@ def test_shipped_configs_validate(name: str) -> None:
     assert "ingest → rules → quality → pii → dedup → classify → mix → export" in result.output
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "mixes").glob("*.yaml")), ids=lambda p: p.name)
+def test_shipped_mixes_fit_the_production_config(path: Path, tmp_path: Path) -> None:
+    top = tmp_path / "c.yaml"
+    top.write_text(f"include: ['{ROOT / 'configs' / 'production.yaml'}', '{path}']\nworkspace: w\n")
+    stages = open_pipeline(top).stages
+    mix = stages["mix"].config.model_dump()
+    assert sum(phase["budget"] for phase in mix["phases"]) in (1_000_000_000_000, 2_000_000_000_000)
+    assert (mix["handed_out"] == "export") == (path.stem == "growing")
+
+
 def test_the_readme_s_configs_validate(tmp_path: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert blocks

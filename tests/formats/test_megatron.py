@@ -30,3 +30,20 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / "y.idx").write_bytes(b"something else")
     with pytest.raises(ValueError, match="not a Megatron index"):
         MegatronReader(tmp_path / "y")
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+@pytest.mark.filterwarnings("ignore")
+def test_megatron_core_reads_them(tmp_path: Path, dtype: type) -> None:
+    indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset")
+    rng = np.random.default_rng(1)
+    documents = [rng.integers(0, 60_000, size) for size in (5, 0, 1, 4097, 300)]
+    with MegatronWriter(tmp_path / "x", np.dtype(dtype), 9) as writer:
+        writer.add(
+            np.concatenate(documents).astype(np.uint32), np.concatenate(([0], np.cumsum([len(d) for d in documents])))
+        )
+    read = indexed.IndexedDataset(str(tmp_path / "x"))
+    assert [read[i].tolist() for i in range(len(read))] == [[*d.tolist(), 9] for d in documents]
+    assert read.document_indices.tolist() == [0, 1, 2, 3, 4, 5]
+    assert read[0].dtype == np.dtype(dtype)
+    assert read.get(3, offset=4000, length=50).tolist() == documents[3][4000:4050].tolist()
