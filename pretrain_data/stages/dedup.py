@@ -221,13 +221,20 @@ class DedupStage(Stage[DedupConfig]):
             if kept:
                 pq.write_table(pa.Table.from_batches(kept), meta / f"{shard.name.replace('/', '--')}.parquet")
 
+        from pyspark.sql import Observation
+        from pyspark.sql import functions as F
+
         columns = ["doc_id", "source_id", "text", "lang", "format", "channel", "tokens", *criteria]
         keyed = run.scan(list(dict.fromkeys(columns)), sign, _KEYED)
         pairs = _pairs_in_buckets(
             keyed.repartition(run.partitions, "key").sortWithinPartitions("key", "document"), self.config
         )
         path = run.scratch / "candidates"
-        pairs.dropDuplicates(["first", "second"]).write.mode("overwrite").parquet(str(path))
+        left_out = Observation("left out")
+        pairs = pairs.observe(left_out, F.sum(F.expr(f"if(first = {LEFT_OUT}, second, 0)")).alias("pairs"))
+        pairs = pairs.where(f"first <> {LEFT_OUT}").dropDuplicates(["first", "second"])
+        pairs.write.mode("overwrite").parquet(str(path))
+        run.metrics["pairs_left_out_of_large_buckets"] = left_out.get["pairs"] or 0
         return path
 
     def _write_sets(self, run: StageRun, shards: tuple[Shard, ...], store: Store, candidates: Path) -> None:
@@ -417,6 +424,8 @@ class DedupStage(Stage[DedupConfig]):
         )
 
 
+#: Stands in a pair's place before a count of pairs that were left out.
+LEFT_OUT = -1
 _KEYED = pa.schema([("key", pa.int64()), ("document", pa.int64())])
 _EDGES = pa.schema([("first", pa.int64()), ("second", pa.int64()), ("similarity", pa.float32())])
 
@@ -426,7 +435,10 @@ def _keyed(documents: Any, keys: Any) -> pa.RecordBatch:
 
 
 def _pairs_in_buckets(keyed: Any, config: DedupConfig) -> Any:
-    """Candidate pairs of rows that are sorted by key within each partition."""
+    """Candidate pairs of rows that are sorted by key within each partition.
+
+    A row whose `first` is LEFT_OUT is no pair: it says how many were left out of large buckets.
+    """
 
     def pair(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rest_keys, rest = np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -443,7 +455,9 @@ def _pairs_in_buckets(keyed: Any, config: DedupConfig) -> Any:
 
 
 def _paired(keys: Any, documents: Any, config: DedupConfig) -> pa.RecordBatch:
-    first, second, _ = lsh.bucket_pairs(keys, documents, config.anchors, config.window)
+    first, second, capped = lsh.bucket_pairs(keys, documents, config.anchors, config.window)
+    if capped:
+        first, second = np.append(first, LEFT_OUT), np.append(second, capped)
     return pa.RecordBatch.from_pydict({"first": first, "second": second})
 
 

@@ -215,3 +215,18 @@ def test_the_guard_speaks_before_anything_is_deleted(tmp_path: Path, spark: Any)
     assert not (tmp_path / "refused" / "dedup").exists()
     loose = {"source_loss": 0.95, "cluster_share": 0.6, "min_documents": 10, "then": "fail"}
     dedup(tmp_path, spark, "fine", verify="exact", guard=loose)
+
+
+def test_a_large_bucket_is_found_whole_and_what_it_spared_is_counted(tmp_path: Path, spark: Any) -> None:
+    """300 copies meet in every band; each is paired with the first four and the eight before it, as configured."""
+    text = " ".join(f"w{i}" for i in range(60))
+    names = [f"c{i:03}" for i in range(300)]
+    table = pa.table({"id": names, "text": [text] * 300, "lang": ["en"] * 300})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=50)
+    kept, dropped, out = dedup(tmp_path, spark, threshold=0.8, anchors=4, window=8)
+    assert (len(kept), len(dropped)) == (1, 299)
+    manifest = json.loads((out / "_manifest.json").read_text())
+    # A pair (i, j), i before j, is left out where i ≥ 4 and j > i + 8: for j = 13 … 299 that is j − 12 pairs.
+    left_out = sum(j - 12 for j in range(13, 300))
+    bands = manifest["metrics"]["bands"]
+    assert manifest["metrics"]["pairs_left_out_of_large_buckets"] == bands * left_out
