@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from pretrain_data.cli import app
@@ -29,6 +31,33 @@ def test_shipped_mixes_fit_the_production_config(path: Path, tmp_path: Path) -> 
     mix = stages["mix"].config.model_dump()
     assert sum(phase["budget"] for phase in mix["phases"]) in (1_000_000_000_000, 2_000_000_000_000)
     assert (mix["handed_out"] == "export") == (path.stem == "growing")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "clusters").glob("*.yaml")), ids=lambda p: p.name)
+def test_shipped_clusters_lie_over_the_production_config(path: Path, tmp_path: Path) -> None:
+    top = tmp_path / "c.yaml"
+    top.write_text(f"include: ['{ROOT / 'configs' / 'production.yaml'}', '{path}']\nworkspace: w\n")
+    spark = open_pipeline(top).config.spark
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))["spark"]
+    assert {key: spark.conf[key] for key in given.get("conf", {})} == given.get("conf", {})
+    # Names that Spark knows: each is documented under a prefix of its own.
+    known = (
+        "spark.executor.",
+        "spark.task.",
+        "spark.speculation",
+        "spark.dynamicAllocation.",
+        "spark.kubernetes.",
+        "spark.yarn.",
+    )
+    assert all(key.startswith(known) for key in given.get("conf", {}))
+
+
+def test_schedulers_name_the_script_and_its_exit_codes() -> None:
+    folder = ROOT / "docs" / "schedulers"
+    for name in ("cron", "pretrain-data.service", "airflow_dag.py", "argo.yaml"):
+        assert "scripts/nightly.sh" in (folder / name).read_text(encoding="utf-8"), name
+    ast.parse((folder / "airflow_dag.py").read_text(encoding="utf-8"))
+    assert yaml.safe_load((folder / "argo.yaml").read_text(encoding="utf-8"))["kind"] == "CronWorkflow"
 
 
 def test_the_readme_s_configs_validate(tmp_path: Path) -> None:
