@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrain_data.errors import Busy, IntegrityError
+from pretrain_data.metrics import collect, prometheus
 from pretrain_data.pipeline import Pipeline
 from pretrain_data.report.page import write_report
 from pretrain_data.verify import verify
@@ -44,6 +45,7 @@ def nightly(pipeline: Pipeline, wait: float, keep: int, done: Callable[[Any], No
         removed = pipeline.leftovers(KEEP_LEFTOVERS_SECONDS, delete=True)
         summary["leftovers_removed"] = [str(found.path) for found in removed]
         folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "metrics.prom", prometheus(collect(pipeline.workspace, list(pipeline.stages))))
         shutil.copy2(write_report(pipeline.workspace, list(pipeline.stages)), folder / "report.html")
     except Exception as error:
         summary["state"] = "failed"

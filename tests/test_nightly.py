@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from toys import TOYS
 
 from pretrain_data.config import load_config
@@ -61,6 +62,13 @@ def test_nights_add_up_and_leave_summaries(tmp_path: Path, spark: Any) -> None:
     kept = sorted((tmp_path / "w" / FOLDER).iterdir())
     assert len(kept) == 2
     assert (kept[-1] / "report.html").is_file()
+    # Four files of four lines, one line of each shorter than two characters.
+    families = text_string_to_metric_families((kept[-1] / "metrics.prom").read_text())
+    samples = {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+    assert samples["pretrain_data_documents_in", "short"] == 16
+    assert samples["pretrain_data_documents_out", "short"] == 12
+    assert samples["pretrain_data_documents_dropped_by_rule", "too_short", "short"] == 4
+    assert abs(samples["pretrain_data_made_timestamp_seconds", "short"] - time.time()) < 3600
 
 
 def test_a_failed_night_says_why_and_the_next_goes_on(tmp_path: Path, spark: Any) -> None:
