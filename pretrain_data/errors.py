@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class PretrainDataError(Exception):
@@ -27,12 +30,41 @@ class IntegrityError(PretrainDataError):
     """An output is not as its manifest says."""
 
 
+class StorageError(PretrainDataError):
+    """The workspace can't be written or read: a full disk, a quota, a folder that may not be written."""
+
+
 class Busy(PretrainDataError):
     """Another run holds the workspace."""
 
 
 class WorkerDied(PretrainDataError):
     """A Python worker ended without a word: killed, out of memory, or by a fault in native code."""
+
+
+#: Errors of the operating system that a user can mend, and how.
+_WAYS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "raise the quota",
+    errno.EFBIG: "raise the file-size limit",
+    errno.EROFS: "mount it for writing",
+    errno.EACCES: "see that this user may write there",
+    errno.EPERM: "see that this user may write there",
+    errno.EIO: "see to the disk",
+}
+
+
+@contextmanager
+def storage(folder: Path) -> Iterator[None]:
+    """Raise a StorageError, which names file and way out, where the disk under `folder` is full or the like."""
+    try:
+        yield
+    except OSError as error:
+        way = _WAYS.get(error.errno or 0)
+        if way is None:
+            raise
+        what = f"{error.filename or folder}: {os.strerror(error.errno or 0)}"
+        raise StorageError(f"{what}; {way}, then run again: it goes on with the shards that are not done") from error
 
 
 _DIED = "Python worker exited unexpectedly"

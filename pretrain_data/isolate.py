@@ -213,9 +213,12 @@ def _in_child(work: Callable[[], object], stage: Stage[Any]) -> str | None:
                 os._exit(_OURS)
             _limit_memory(stage.config.isolation_memory_mb << 20)
             work()
-        except (PretrainDataError, OSError) as error:
+        except PretrainDataError as error:
             code = _OURS
-            os.write(writer, f"{type(error).__name__}: {error}".encode()[:4000])
+            os.write(writer, str(error).encode()[:4000])
+        except OSError as error:
+            code = _OURS
+            os.write(writer, f"{error.filename or error}: {error.strerror}".encode()[:4000])
         except BaseException as error:
             code = _RAISED
             os.write(writer, describe(error).encode()[:4000])

@@ -35,6 +35,7 @@ from pretrain_data.errors import (
     PretrainDataError,
     WorkerDied,
     errors_from_workers,
+    storage,
 )
 from pretrain_data.fingerprint import code_version, config_digest, maker_fingerprint, stage_fingerprint, stage_seed
 from pretrain_data.hashing import digest
@@ -96,7 +97,9 @@ class Pipeline:
         with self._lock(wait):
             try:
                 for name in names:
-                    yield self._run_stage(name, force)
+                    with storage(self.workspace):
+                        outcome = self._run_stage(name, force)
+                    yield outcome
             finally:
                 self._stop()
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pretrain_data import isolate
 from pretrain_data.dataset import read_shard
-from pretrain_data.errors import AccountingError, PretrainDataError
+from pretrain_data.errors import AccountingError, PretrainDataError, storage
 from pretrain_data.poison import Poison
 from pretrain_data.stage import Processed, Shard, SourceStage, Stage
 from pretrain_data.writer import ShardWriter, write_atomically
@@ -31,14 +31,19 @@ def run_shard(stage: Stage[Any], shard: Shard, staging: Path) -> dict[str, Any]:
 
     A shard that has its sidecar already is not done again. A document that makes a `shardwise` stage raise,
     crash, stall or run out of memory is dropped as `poison`. Raises AccountingError when the stage loses,
-    adds or reorders rows.
+    adds or reorders rows, StorageError when the disk is full or the like.
     """
     sidecar = staging / "shards" / f"{shard.name}.json"
     if sidecar.exists():
         return _read(sidecar)
-    marker = staging / "attempts" / f"{shard.name}.json"
+    with storage(staging):
+        return _run(stage, shard, staging, sidecar)
+
+
+def _run(stage: Stage[Any], shard: Shard, staging: Path, sidecar: Path) -> dict[str, Any]:
     if not stage.shardwise:
         return attempt(stage, shard, staging)
+    marker = staging / "attempts" / f"{shard.name}.json"
     if not _died(marker):
         try:
             with _marked(marker):

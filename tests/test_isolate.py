@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import random
+import resource
 import socket
 import subprocess
 from pathlib import Path
@@ -15,15 +18,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toys import TOYS, Fragile, FragileConfig, Lines, LinesConfig
+from toys import TOYS, Fragile, FragileConfig, Lines, LinesConfig, Upper
 
 from pretrain_data import isolate
 from pretrain_data.config import load_config
 from pretrain_data.dataset import NATIVE
-from pretrain_data.errors import AccountingError, PretrainDataError
+from pretrain_data.errors import AccountingError, PretrainDataError, StorageError
 from pretrain_data.pipeline import Pipeline
 from pretrain_data.shardrun import run_shard
-from pretrain_data.stage import Processed, Shard, Unit
+from pretrain_data.stage import Processed, Shard, StageConfig, Unit
 from pretrain_data.stages.ingest import IngestConfig, IngestStage
 
 WORDS = [f"词 {i}" for i in range(40)]
@@ -122,11 +125,35 @@ def test_the_machines_faults_are_not_a_documents(tmp_path: Path) -> None:
                 yield Processed(batch.slice(1))
 
     shard = shard_of(tmp_path, WORDS)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageError, match="No space left on device; free some space, then run again"):
         run_shard(Full(FragileConfig()), shard, tmp_path / "a")
     with pytest.raises(AccountingError):
         run_shard(Losing(FragileConfig()), shard, tmp_path / "b")
     assert not list((tmp_path / "a").rglob("*.parquet"))
+
+
+def test_a_disk_that_fills_up(tmp_path: Path) -> None:
+    """A file-size limit stands for the full disk: the write fails in the middle of the shard's file."""
+    rng = random.Random(1)
+    texts = ["".join(rng.choices("abcdefgh中文语料", k=400)) for _ in range(2000)]
+    shard = shard_of(tmp_path, texts)
+    stage = Upper(StageConfig())
+    plain = run_shard(stage, shard, tmp_path / "plain")
+    assert plain["documents_file"]["bytes"] > 100_000
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+            run_shard(stage, shard, tmp_path / "out")
+        except StorageError as error:
+            code = 42 if "File too large; raise the file-size limit" in str(error) else 43
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+    assert not [p for p in (tmp_path / "out").rglob("*.parquet") if not p.name.startswith(".")]
+    again = run_shard(stage, shard, tmp_path / "out")
+    assert again["documents_file"] == plain["documents_file"]
 
 
 @given(st.sets(st.integers(0, 199)), st.integers(0, 60), st.integers(1, 140))
