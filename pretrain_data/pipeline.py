@@ -77,8 +77,10 @@ class Pipeline:
         root: Path,
         spark: SparkSession | None = None,
         say: Callable[[str], None] = lambda line: None,
+        note: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.config, self.root, self.say = config, root, say
+        """`say` is for what a person should see while it runs, `note` for what only a log wants as well."""
+        self.config, self.root, self.say, self.note = config, root, say, note
         self.stages = {name: stages[name](config.stage_config(name)) for name in config.configured()}
         self.workspace = config.workspace
         self._spark = spark
@@ -153,6 +155,7 @@ class Pipeline:
             return Outcome(name, "up to date", manifest)
 
         started, clock = datetime.now(UTC), time.monotonic()
+        self.note(f"{name}: begins, {len(source.shards):,} shards")
         staging = self.workspace / STAGING / _staging_name(name, fingerprint)
         self._clear(staging, keep=not force)
         run = StageRun(
@@ -198,6 +201,8 @@ class Pipeline:
         manifest["files"] = self._other_files(staging, entries, run.tasks)
         write_atomically(staging / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
         publish(staging, final)
+        kept, dropped = manifest["documents"], manifest["dropped"]
+        self.note(f"{name}: done in {manifest['seconds']:.1f} s, {kept:,} documents kept, {dropped:,} dropped")
         return Outcome(name, "done", manifest)
 
     def _run_shards(self, stage: Stage[Any], source: Dataset, staging: Path) -> None:

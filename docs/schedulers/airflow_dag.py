@@ -14,7 +14,7 @@ with DAG(
 ) as dag:
     BashOperator(
         task_id="nightly",
-        bash_command="/srv/pretrain_data/scripts/nightly.sh /srv/configs/nightly.yaml --wait 3600",
+        bash_command="/srv/pretrain_data/scripts/nightly.sh /srv/configs/nightly.yaml --wait 60",
         retries=2,
         retry_delay=timedelta(minutes=15),
         skip_on_exit_code=4,  # another run holds the workspace

@@ -58,12 +58,15 @@ def command(name: str) -> Callable[[F], F]:
 def open_pipeline(config: Path, overrides: list[str] | None = None) -> Any:
     """A Pipeline over the config file."""
     from pretrain_data.config import load_config
+    from pretrain_data.logs import as_json, sayer
     from pretrain_data.pipeline import Pipeline
     from pretrain_data.stages import registry
 
     stages = registry()
     loaded = load_config(config, stages, overrides or [])
-    return Pipeline(loaded, stages, config.resolve().parent, say=err.print)
+    say = sayer(loaded.configured())
+    # A person gets the same from the table that the command prints.
+    return Pipeline(loaded, stages, config.resolve().parent, say=say, note=say if as_json() else lambda line: None)
 
 
 def print_json(value: Any) -> None:

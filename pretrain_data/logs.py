@@ -1,0 +1,48 @@
+"""What a run says while it works, on the standard error: plain lines, or JSON objects for a log collector.
+
+`PRETRAIN_DATA_LOG=json` chooses the latter: time (UTC, RFC 3339), run (the same for all lines of a process), level,
+stage where the line is about one, message. An environment variable, since it belongs to where a job runs and
+not to what it makes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+VARIABLE = "PRETRAIN_DATA_LOG"
+WARNING = "warning: "
+
+
+def as_json() -> bool:
+    """Whether logs are JSON."""
+    return os.environ.get(VARIABLE) == "json"
+
+
+def sayer(stages: list[str]) -> Callable[[str], None]:
+    """A function that says a line; `stages` are the names that a line may begin with."""
+    if not as_json():
+        return Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print
+    run = uuid.uuid4().hex[:12]
+
+    def say(line: str) -> None:
+        level = "warning" if line.startswith(WARNING) else "info"
+        message = line.removeprefix(WARNING)
+        stage, colon, rest = message.partition(": ")
+        known = bool(colon) and stage in stages
+        entry = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "run": run,
+            "level": level,
+            "stage": stage if known else None,
+            "message": rest if known else message,
+        }
+        print(json.dumps(entry, ensure_ascii=False), file=sys.stderr, flush=True)
+
+    return say
