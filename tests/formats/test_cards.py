@@ -69,7 +69,7 @@ def test_an_export_is_read_by_duckdb_and_pandas(sample_run: Callable[[int], Path
     blocks = json.loads((export / "blocks.json").read_text(encoding="utf-8"))["blocks"]
     tokens = sum(block["tokens"] for block in blocks)
     pattern = str(export / "documents" / "*.parquet")
-    assert duckdb.sql(f"SELECT sum(tokens) FROM '{pattern}'").fetchone() == (tokens,)
+    assert duckdb.connect().execute(f"SELECT sum(tokens) FROM '{pattern}'").fetchall() == [(tokens,)]
     frame = pd.concat(pd.read_parquet(path) for path in sorted((export / "documents").glob("*.parquet")))
     assert frame["tokens"].sum() == tokens
     assert f"{tokens:,} tokens" in (export / "README.md").read_text(encoding="utf-8")
