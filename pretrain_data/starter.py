@@ -18,7 +18,7 @@ def write_starter(target: Path, data: str, tokens: str, chinese: float, workspac
     """Write a config for the documents at `data` (a file, folder or glob) and check that it is valid.
 
     `tokens` is the budget of the mixture, e.g. 10T or 500M; `chinese` the share of Chinese in its knowledge, 0..1;
-    `workspace` the folder for all outputs, by default one with the config's name beside it. Raises InputError where the target
+    `workspace` the folder for all outputs, by default one of the config's name. Raises InputError where the target
     is there already or the data isn't, ConfigError where an answer makes no sense.
     """
     if target.exists():
