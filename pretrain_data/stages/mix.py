@@ -11,7 +11,6 @@ this run gives what those blocks don't hold yet.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,8 +31,6 @@ from pretrain_data.mixing.mixture import Part, Tokens, columns_used, distinct_na
 from pretrain_data.stage import Processed, Shard, Stage, StageConfig, StageRun
 from pretrain_data.tokenizers import load_tokenizer, tokenizer_files
 
-log = logging.getLogger(__name__)
-
 #: Leaves over all phases; each has histograms on the driver.
 MOST_LEAVES = 256
 
@@ -43,7 +40,7 @@ class Phase(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(default="main", description="Name of the phase.")
+    name: str = Field(default="main", pattern=r"^[\w-]+$", description="Name of the phase; a folder bears it.")
     budget: Tokens | None = Field(
         default=None,
         gt=0,
@@ -127,7 +124,27 @@ class MixStage(Stage[MixConfig]):
         return tokenizer_files(self.config.tokenizer)
 
     def prepare(self, run: StageRun) -> None:
+        items, aside, history = self.decide(run)
+        for line in table(self.plans):
+            run.say(line)
+        lined_path = str(run.scratch / "lined")
+        order.line_up(order.choose(items, self.plans)).write.mode("overwrite").parquet(lined_path)
+        lined = run.spark.read.parquet(lined_path)
+        ranks = order.rank_groups(lined, run.seed, self._stretch(history))
+        placed = order.place(lined, ranks, len(self.plans), self.config.bins, run.scratch)
+        self._write_places(order.positions(placed), items, aside, history, run)
+
+    def decide(self, run: StageRun) -> tuple[Any, Any, History | None]:
+        """Count tokens and decide how often the documents of each part are used: `self.plans`.
+
+        Returns the items to train on, those set aside, and what was handed out before.
+        """
         tokenizer = load_tokenizer(self.config.tokenizer, self.config.end_of_document)
+        history = None
+        if self.config.handed_out is not None:
+            history = History.of(run.workspace / self.config.handed_out, self.config.handed_out_blocks)
+        if history is not None:
+            history.check_tokenizer(tokenizer)
         saved = run.scratch / "tokenizer.json"
         tokenizer.save(saved)
         parts = [phase.mixture or self._found_parts(phase.by, run) for phase in self.config.phases]
@@ -140,23 +157,12 @@ class MixStage(Stage[MixConfig]):
         items_path = str(run.scratch / "items")
         run.scan(sorted(columns), self.measure, plan.ITEM).write.mode("overwrite").parquet(items_path)
         items = run.spark.read.parquet(items_path)
-        history = None
-        if self.config.handed_out is not None:
-            history = History.of(run.workspace / self.config.handed_out, self.config.handed_out_blocks)
         items, aside = self._set_aside(items, history, phases, run)
 
         self.plans = plan.trimmed(items, self._plan(items, parts, phases, history))
         run.metrics["mixture"] = [leaf.record() for leaf in self.plans]
         run.metrics["sequence_length"] = {phase.name: phase.sequence_length for phase in self.config.phases}
-        for line in table(self.plans):
-            log.info("%s", line)
-
-        lined_path = str(run.scratch / "lined")
-        order.line_up(order.choose(items, self.plans)).write.mode("overwrite").parquet(lined_path)
-        lined = run.spark.read.parquet(lined_path)
-        ranks = order.rank_groups(lined, run.seed, self._stretch(history))
-        placed = order.place(lined, ranks, len(self.plans), self.config.bins, run.scratch)
-        self._write_places(order.positions(placed), items, aside, history, run)
+        return items, aside, history
 
     def _set_aside(
         self, items: Any, history: History | None, phases: tuple[plan.PhaseLeaves, ...], run: StageRun

@@ -224,3 +224,30 @@ def test_only_the_first_blocks_were_handed_out(tmp_path: Path, spark: Any) -> No
     assert any(row["source_id"].startswith("2-") for row in found if row["block"] >= 2)
     with pytest.raises(InputError, match="handed out, but the export has"):
         run(spark, tmp_path, 120_000, handed_out_blocks=99)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mix": {"end_of_document": "<|im_end|>"}}, "another tokenizer"),
+        ({"export": {"megatron": False}}, "bin, idx"),
+        ({"export": {"jsonl": True}}, "jsonl"),
+        ({"export": {"columns": ["channel", "similar_group"]}}, "source_id"),
+    ],
+    ids=["tokenizer", "megatron", "jsonl", "columns"],
+)
+def test_two_versions_never_stand_in_one_order(
+    two_nights: tuple[Path, dict[str, bytes], dict[str, Any]], spark: Any, change: dict[str, Any], message: str
+) -> None:
+    """The blocks that were handed out stay, and the error says how to go on."""
+    folder, _, _ = two_nights
+    before = files(folder, [record["block"] for record in blocks(folder)])
+    whole = json.loads(config(folder, 300_000, holdout={"tokens": 4000, "max_share": 0.1}).read_text())
+    for stage, keys in change.items():
+        whole["stages"][stage] |= keys
+    (folder / "changed.yaml").write_text(json.dumps(whole))
+    pipeline = open_pipeline(folder / "changed.yaml")
+    pipeline._spark = spark
+    with pytest.raises(InputError, match=f"(?s){message}.*begin a new order"):
+        list(pipeline.run())
+    assert files(folder, [record["block"] for record in blocks(folder)]) == before
