@@ -51,6 +51,7 @@ _WAYS = {
     errno.EACCES: "see that this user may write there",
     errno.EPERM: "see that this user may write there",
     errno.EIO: "see to the disk",
+    errno.ENOENT: "put it back, or leave it out for good",
 }
 
 
