@@ -45,6 +45,7 @@ from pretrain_data.progress import Say, ShardProgress, TaskProgress
 from pretrain_data.reuse import shard_inputs, take_over, write_shards
 from pretrain_data.shardrun import run_shard
 from pretrain_data.stage import OrderStage, Shard, SourceStage, Stage, StageRun, Unit
+from pretrain_data.usage import Meter
 from pretrain_data.verify import EMPTY
 from pretrain_data.writer import merge_counts, write_atomically
 
@@ -176,6 +177,7 @@ class Pipeline:
         staging = self.workspace / STAGING / _staging_name(name, fingerprint)
         self._clear(staging, keep=not force)
         run = self._stage_run(name, source, staging)
+        meter = Meter(self.spark, f"pretrain-data {name}")
         with errors_from_workers(), TaskProgress(name, self.spark, self.say):
             stage.prepare(run)
         if isinstance(stage, OrderStage):
@@ -206,6 +208,7 @@ class Pipeline:
         shutil.rmtree(staging / "attempts", ignore_errors=True)
         _remove_temporary(staging)
         manifest["files"] = self._other_files(staging, entries, run)
+        manifest["usage"] = meter.read()
         write_atomically(staging / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
         publish(staging, final)
         self.lineage.done(manifest)
