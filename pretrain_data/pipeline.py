@@ -16,7 +16,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from py4j.protocol import Py4JError
 
 from pretrain_data import inventory, leftovers, lineage, schema, session
 from pretrain_data.commit import publish
@@ -346,7 +347,8 @@ class Pipeline:
 
     def _stop(self) -> None:
         if self._own_spark and self._spark is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:
-            self._spark.stop()
+            with suppress(Py4JError, OSError):  # a JVM that died has nothing left to stop
+                self._spark.stop()
             self._spark, self._own_spark = None, False
 
     def _between(self, first: str | None, last: str | None) -> list[str]:

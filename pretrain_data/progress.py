@@ -142,6 +142,14 @@ class TaskProgress(Progress):
         self.tracker = spark.sparkContext.statusTracker()
 
     def look(self) -> tuple[int, int]:
+        from py4j.protocol import Py4JError
+
+        try:
+            return self._tasks()
+        except (Py4JError, OSError):
+            return 0, 0  # the JVM is gone: the run itself says so
+
+    def _tasks(self) -> tuple[int, int]:
         done = of = 0
         for job in self.tracker.getActiveJobsIds():
             info = self.tracker.getJobInfo(job)

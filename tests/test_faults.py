@@ -14,12 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from py4j.protocol import Py4JNetworkError
 from toys import TOYS
 
 from pretrain_data import open_blocks
 from pretrain_data.config import load_config
 from pretrain_data.dataset import read_shard
-from pretrain_data.errors import InputError, PretrainDataError, StorageError
+from pretrain_data.errors import InputError, PretrainDataError, StorageError, errors_from_workers
 from pretrain_data.pipeline import Pipeline
 from pretrain_data.reader import read_manifest
 from pretrain_data.shardrun import run_shard
@@ -176,3 +177,11 @@ def test_stage_configs_have_no_path_in_a_phase(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="pattern"):
             Phase(name=name)
     assert StageConfig().input is None
+
+
+@pytest.mark.parametrize(
+    "error", [Py4JNetworkError("Answer from Java side is empty"), ConnectionRefusedError(111, "no")]
+)
+def test_a_jvm_that_dies_is_said_and_how_to_go_on(error: Exception) -> None:
+    with pytest.raises(PretrainDataError, match=r"JVM ended without a word.*run again"), errors_from_workers():
+        raise error

@@ -89,8 +89,6 @@ class ExportStage(OrderStage[ExportConfig]):
 
         history = _history(run)
         if history is not None:
-            kinds = {"documents", "index"} | ({"bin", "idx"} if self.config.megatron else set())
-            history.check_blocks(output_schema(schema), kinds | ({"jsonl"} if self.config.jsonl else set()))
             history.check_tokenizer(tokenizer)
         kept = history.records if history else ()
         run.carried = carry_over(kept, history.path, out) if history else []
@@ -103,6 +101,9 @@ class ExportStage(OrderStage[ExportConfig]):
         run.scan(wanted, explode, KEYS).write.mode("overwrite").parquet(keys_path)
         keys = run.spark.read.parquet(keys_path)
         blocks = find_blocks(keys, list(phases), self.config.block_tokens, history)
+        if blocks and history is not None:
+            kinds = {"documents", "index"} | ({"bin", "idx"} if self.config.megatron else set())
+            history.check_blocks(output_schema(schema), kinds | ({"jsonl"} if self.config.jsonl else set()))
 
         (out / "documents").mkdir(parents=True, exist_ok=True)
         if not blocks and not kept:

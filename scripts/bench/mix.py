@@ -86,7 +86,10 @@ def run(out: Path, docs: int, partitions: int, block_tokens: str, share: float |
     path = out / f"c{partitions}.yaml"
     path.write_text(json.dumps(config))
     for outcome in open_pipeline(path).run(force=share is None):
-        print(f"{outcome.stage}: {outcome.state}, {outcome.manifest['seconds']} s", flush=True)
+        use = outcome.manifest["usage"]
+        peaks = ", ".join(f"{who} {use[f'{who}_peak_bytes'] / 2**20:,.0f} MiB" for who in ("driver", "jvm", "worker"))
+        took = f"{outcome.manifest['seconds']:.0f} s, {use['cpu_seconds']:.0f} CPU s, at most {peaks}"
+        print(f"{outcome.stage}: {outcome.state}, {took}", flush=True)
     return out / workspace / "export"
 
 

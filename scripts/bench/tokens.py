@@ -43,7 +43,7 @@ def counting(name: str, end: str | None, documents: Path, scratch: Path) -> Call
     load_tokenizer(name, end).save(saved)
     load_saved(str(saved))
     everything = plan.PhaseLeaves("main", (Leaf(path="all", conditions=(), max_epochs=4),), 0, 0.0)
-    measure = plan.Measure((everything,), str(saved), scratch, 1, 0.05, 0.5)
+    measure = plan.Measure((everything,), str(saved), scratch, scratch, frozenset(), 1, 0.05, 0.5)
     source = Dataset.open_input(str(documents), Path())
     columns = ["doc_id", "text", "similar_group", "cluster_id", "quality_score"]
 
