@@ -95,8 +95,9 @@ def remove(text: pa.Array, wanted: pa.Array | None = None) -> tuple[pa.Array, np
     for at, until in pairwise([*first, len(rows)]):
         row = int(rows[at])
         value = data[offsets[row] : offsets[row + 1]].tobytes().decode()
-        if _may_change(value, ends[at:until].tolist()):
-            new = remove_in(value)
+        kinds = _kinds(value, ends[at:until].tolist())
+        if any(kinds):
+            new = remove_in(value, *kinds)
             if len(new) < len(value):
                 shorter[row] = new
                 gone[row] = len(value) - len(new)
@@ -108,9 +109,10 @@ def remove(text: pa.Array, wanted: pa.Array | None = None) -> tuple[pa.Array, np
     return pc.replace_with_mask(text, pa.array(changed), pa.array(list(shorter.values()), pa.large_string())), gone
 
 
-def _may_change(text: str, ends: list[int]) -> bool:
-    """Whether one of the lines in which something ends is such a line or the heading of a list."""
+def _kinds(text: str, ends: list[int]) -> tuple[bool, bool, bool]:
+    """Whether a line in which something ends is boilerplate, such at an edge, or the heading of a list."""
     rules = _rules()
+    line_found = edge_found = heading_found = False
     until = 0
     for end in ends:
         if end <= until:
@@ -121,17 +123,22 @@ def _may_change(text: str, ends: list[int]) -> bool:
         if until - low > _LONGEST_LINE:
             continue
         line = text[low:until]
-        if _matches(line, rules.line, rules) or _matches(line, rules.edge, rules) or _is_heading(line, rules):
-            return True
-    return False
+        line_found = line_found or _matches(line, rules.line, rules)
+        edge_found = edge_found or _matches(line, rules.edge, rules)
+        heading_found = heading_found or _is_heading(line, rules)
+    return line_found, edge_found, heading_found
 
 
-def remove_in(text: str) -> str:
-    """One text without such lines."""
+def remove_in(text: str, line_found: bool = True, edge_found: bool = True, heading_found: bool = True) -> str:
+    """One text without such lines; what is known not to be in it isn't looked for."""
     rules = _rules()
-    lines = text.split("\n")
-    kept = [line for line in _without_references(lines, rules) if not _matches(line, rules.line, rules)]
-    kept = _without_edges(kept, rules)
+    kept = lines = text.split("\n")
+    if heading_found:
+        kept = _without_references(kept, rules)
+    if line_found:
+        kept = [line for line in kept if not _matches(line, rules.line, rules)]
+    if edge_found:
+        kept = _without_edges(kept, rules)
     return text if len(kept) == len(lines) else "\n".join(kept).strip("\n")
 
 

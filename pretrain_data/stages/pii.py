@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -17,8 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pretrain_data import schema
 from pretrain_data.errors import ConfigError
 from pretrain_data.kernels import boilerplate, pii
+from pretrain_data.kernels.keywords import Matcher, compile_keywords
 from pretrain_data.kernels.pii import evidence, names, surrogates
 from pretrain_data.kernels.pii.replace import replace, values
+from pretrain_data.kernels.unsafe import line_hits, per_document, without_lines
+from pretrain_data.rules.wordlists import read_topics
 from pretrain_data.stage import Processed, Shard, Stage, StageConfig
 
 Action = Literal["placeholder", "surrogate", "hash", "remove", "keep"]
@@ -44,6 +47,31 @@ class NamesConfig(BaseModel):
         default=0.5, description="Score that a token classifier's name must have."
     )
     keep: Path | None = Field(default=None, description="File of names that stay, one a line: public figures.")
+
+
+class UnsafeConfig(BaseModel):
+    """Which topics have no place, and how many of their words a document or a line may have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    topics: tuple[str, ...] = Field(
+        default=("adult", "gambling", "fraud"), description="Topics of the package's word lists; empty: none."
+    )
+    lists: tuple[Path, ...] = Field(
+        default=(), description="Word lists of the user's own, TOPIC.LANG.txt, one term a line; added to the topics."
+    )
+    document_hits: Annotated[int, Field(ge=1)] = Field(
+        default=6, description="Matches of one topic below which a document is never dropped."
+    )
+    document_density: Annotated[float, Field(gt=0)] = Field(
+        default=10.0, description="Matches in 1,000 characters from which it is dropped as unsafe_TOPIC."
+    )
+    line_hits: Annotated[int, Field(ge=1)] = Field(
+        default=3, description="Matches from which a line of a document that stays can be removed."
+    )
+    line_density: Annotated[float, Field(gt=0)] = Field(
+        default=60.0, description="Matches in 1,000 characters from which it is."
+    )
 
 
 class PiiOverride(BaseModel):
@@ -92,6 +120,7 @@ class PiiConfig(StageConfig):
     boilerplate_formats: tuple[str, ...] = Field(
         default=("prose",), description="Formats that boilerplate is removed from."
     )
+    unsafe: UnsafeConfig = Field(default_factory=UnsafeConfig, description="Adult, gambling and fraud texts.")
     min_chars: Annotated[int, Field(ge=0)] = Field(
         default=1, description="A document with fewer characters left is dropped as nothing_left."
     )
@@ -145,7 +174,14 @@ class PiiStage(Stage[PiiConfig]):
         config = self.config
         files = [_LISTS / "pii.yaml", _LISTS / "boilerplate.yaml", _LISTS / "surnames.zh.txt"]
         files.append(_PACKAGE / "models" / "default" / "names.safetensors")
+        files += self._lists()
         return files + [path for path in (config.key_file, config.names.keep) if path]
+
+    def _lists(self) -> list[Path]:
+        """The word lists of unsafe topics."""
+        unsafe = self.config.unsafe
+        own = [path for topic in unsafe.topics for path in sorted(_LISTS.glob(f"{topic}.*.txt"))]
+        return own + list(unsafe.lists)
 
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
         for batch in batches:
@@ -165,7 +201,10 @@ class PiiStage(Stage[PiiConfig]):
                 metrics["boilerplate.documents"] += int((removed > 0).sum())
                 metrics["boilerplate.chars"] += int(removed.sum())
         out = _with(_with(batch, "text", scrubbed), "pii_spans", spans.to_arrow(len(batch), schema.PII_SPANS))
-        rule, value, limit = self._judge(spans, scrubbed)
+        verdict = _Verdict(len(batch))
+        scrubbed = self._without_unsafe(scrubbed, verdict, metrics)
+        self._judge(spans, scrubbed, verdict)
+        rule, value, limit = verdict.arrays()
         return Processed(out, rule=rule, value=value, threshold=limit, metrics=metrics)
 
     def spans(self, text: pa.Array) -> pii.Spans:
@@ -229,26 +268,61 @@ class PiiStage(Stage[PiiConfig]):
             return f"<|{kind.lower()}:{surrogates.digest(value, self._key, kind)}|>"
         return {"placeholder": f"<|{kind.lower()}|>", "remove": "", "keep": value}[action]
 
-    def _judge(self, spans: pii.Spans, text: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
-        """Rule, value and limit of documents that are dropped."""
+    def _without_unsafe(self, text: pa.Array, verdict: _Verdict, metrics: Counter[str]) -> pa.Array:
+        """Drop documents thick with words of a topic, and such lines from the others."""
+        unsafe = self.config.unsafe
+        matcher = _matcher(tuple(self._lists()))
+        if not matcher.categories:
+            return text
+        hits, rows, borders = line_hits(text, matcher)
+        chars = np.maximum(pc.utf8_length(text).to_numpy(zero_copy_only=False), 1)
+        for topic, counts in zip(matcher.categories, per_document(hits, rows, len(text)), strict=True):
+            density = 1000 * counts / chars
+            thick = (counts >= unsafe.document_hits) & (density >= unsafe.document_density)
+            verdict.drop(f"unsafe_{topic}", density, unsafe.document_density, thick)
+        most = hits.max(axis=0)
+        sizes = np.maximum(np.diff(borders), 1)  # bytes: a Han character has three, and says as much
+        lines = (most >= unsafe.line_hits) & (1000 * most >= unsafe.line_density * sizes / 2)
+        lines &= ~verdict.dropped[rows]
+        if lines.any():
+            metrics["unsafe.lines"] += int(lines.sum())
+            metrics["unsafe.documents"] += len(np.unique(rows[lines]))
+        return without_lines(text, lines, rows, borders)
+
+    def _judge(self, spans: pii.Spans, text: pa.Array, verdict: _Verdict) -> None:
+        """Drop documents with too many spans, or with nothing left."""
         config = self.config
-        n = len(text)
-        rule = np.full(n, None, object)
-        value, limit = np.full(n, np.nan), np.full(n, np.nan)
-
-        def drop(what: str, measured: npt.NDArray[Any], bound: int, hit: npt.NDArray[np.bool_]) -> None:
-            hit = hit & np.array([given is None for given in rule], bool)
-            rule[hit], value[hit], limit[hit] = what, measured[hit], bound
-
         if config.max_spans is not None:
-            counts = spans.per_row(n)
-            drop("pii_too_many", counts, config.max_spans, counts > config.max_spans)
+            counts = spans.per_row(len(text))
+            verdict.drop("pii_too_many", counts, config.max_spans, counts > config.max_spans)
         for kind, most in sorted(config.max_by_type.items()):
-            counts = spans.where(spans.of([kind])).per_row(n)
-            drop("pii_too_many", counts, most, counts > most)
+            counts = spans.where(spans.of([kind])).per_row(len(text))
+            verdict.drop("pii_too_many", counts, most, counts > most)
         left = pc.utf8_length(pc.utf8_trim_whitespace(text)).to_numpy(zero_copy_only=False)
-        drop("nothing_left", left, config.min_chars, left < config.min_chars)
-        return pa.array(rule, pa.string()), pa.array(value, from_pandas=True), pa.array(limit, from_pandas=True)
+        verdict.drop("nothing_left", left, config.min_chars, left < config.min_chars)
+
+
+class _Verdict:
+    """Which documents of a batch are dropped, by which rule, value and limit; the first rule counts."""
+
+    def __init__(self, documents: int) -> None:
+        self.dropped = np.zeros(documents, bool)
+        self._rules = np.full(documents, None, object)
+        self._values, self._limits = np.full(documents, np.nan), np.full(documents, np.nan)
+
+    def drop(self, rule: str, measured: npt.NDArray[Any], limit: float, hit: npt.NDArray[np.bool_]) -> None:
+        hit = hit & ~self.dropped
+        self._rules[hit], self._values[hit], self._limits[hit] = rule, measured[hit], limit
+        self.dropped |= hit
+
+    def arrays(self) -> tuple[pa.Array, pa.Array, pa.Array]:
+        values, limits = (pa.array(a, from_pandas=True) for a in (self._values, self._limits))
+        return pa.array(self._rules, pa.string()), values, limits
+
+
+@cache
+def _matcher(lists: tuple[Path, ...]) -> Matcher:
+    return compile_keywords(read_topics(lists))
 
 
 def _read(path: Path) -> bytes:

@@ -142,7 +142,7 @@ def mac(value: str, before: str, after: str) -> bool:
     """A burnt-in address: not all zeros or ones, not a multicast one, not a date or a time."""
     digits = re.sub(r"[^0-9A-Fa-f]", "", value)
     number = int(digits, 16)
-    plain = digits.isdigit() and not re.search(r"(?i)\bmac|ether|物理地址|網卡|网卡", before)
+    plain = (digits.isdigit() or "." in value) and not re.search(r"(?i)\bmac|ether|物理地址|網卡|网卡", before)
     return 0 < number < (1 << 48) - 1 and not number >> 40 & 1 and not plain
 
 
