@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pretrain_data.kernels.keywords import Matcher, count
 from pretrain_data.kernels.textscan import text_buffers
@@ -28,6 +29,15 @@ def line_hits(
     lines = pa.Array.from_buffers(pa.large_string(), len(borders) - 1, buffers)
     hits, _ = count(lines, matcher)
     return hits, rows, borders
+
+
+def line_chars(text: pa.Array, borders: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Characters of each line, with its line break."""
+    data, _ = text_buffers(text)
+    lines = pa.Array.from_buffers(
+        pa.large_string(), len(borders) - 1, [None, pa.py_buffer(borders), pa.py_buffer(data)]
+    )
+    return np.asarray(pc.utf8_length(lines).to_numpy(zero_copy_only=False), np.int64)
 
 
 def per_document(hits: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], documents: int) -> npt.NDArray[np.int64]:

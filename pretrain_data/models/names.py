@@ -28,8 +28,12 @@ def _load(model: str) -> Any:
     labels = {str(label).upper().removeprefix("B-").removeprefix("I-") for label in network.config.id2label.values()}
     if not labels & PERSON_LABELS:
         raise ConfigError(f"names.engine: {model} has no label for persons; it has {', '.join(sorted(labels))}")
+    # A tokenizer without a limit of its own would make one window of a whole document.
+    longest = min(tokenizer.model_max_length, getattr(network.config, "max_position_embeddings", 512))
+    tokenizer.model_max_length = longest
+    stride = min(STRIDE, longest // 4)
     return pipeline(
-        "token-classification", model=network, tokenizer=tokenizer, aggregation_strategy="simple", stride=STRIDE
+        "token-classification", model=network, tokenizer=tokenizer, aggregation_strategy="simple", stride=stride
     )
 
 

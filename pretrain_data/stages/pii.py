@@ -20,7 +20,7 @@ from pretrain_data.kernels import boilerplate, pii
 from pretrain_data.kernels.keywords import Matcher, compile_keywords
 from pretrain_data.kernels.pii import evidence, names, surrogates
 from pretrain_data.kernels.pii.replace import replace, values
-from pretrain_data.kernels.unsafe import line_hits, per_document, without_lines
+from pretrain_data.kernels.unsafe import line_chars, line_hits, per_document, without_lines
 from pretrain_data.rules.wordlists import read_topics
 from pretrain_data.stage import Processed, Shard, Stage, StageConfig
 
@@ -200,10 +200,10 @@ class PiiStage(Stage[PiiConfig]):
             if removed.any():
                 metrics["boilerplate.documents"] += int((removed > 0).sum())
                 metrics["boilerplate.chars"] += int(removed.sum())
-        out = _with(_with(batch, "text", scrubbed), "pii_spans", spans.to_arrow(len(batch), schema.PII_SPANS))
         verdict = _Verdict(len(batch))
         scrubbed = self._without_unsafe(scrubbed, verdict, metrics)
         self._judge(spans, scrubbed, verdict)
+        out = _with(_with(batch, "text", scrubbed), "pii_spans", spans.to_arrow(len(batch), schema.PII_SPANS))
         rule, value, limit = verdict.arrays()
         return Processed(out, rule=rule, value=value, threshold=limit, metrics=metrics)
 
@@ -281,8 +281,9 @@ class PiiStage(Stage[PiiConfig]):
             thick = (counts >= unsafe.document_hits) & (density >= unsafe.document_density)
             verdict.drop(f"unsafe_{topic}", density, unsafe.document_density, thick)
         most = hits.max(axis=0)
-        sizes = np.maximum(np.diff(borders), 1)  # bytes: a Han character has three, and says as much
-        lines = (most >= unsafe.line_hits) & (1000 * most >= unsafe.line_density * sizes / 2)
+        lines = most >= unsafe.line_hits
+        if lines.any():
+            lines &= 1000 * most >= unsafe.line_density * line_chars(text, borders)
         lines &= ~verdict.dropped[rows]
         if lines.any():
             metrics["unsafe.lines"] += int(lines.sum())

@@ -158,3 +158,18 @@ def test_no_value_leaves_the_stage_but_in_kept_text(tmp_path: Path) -> None:
     done = run([text], {"source": ["s"], "lang": ["zh"]})
     written = json.dumps([dict(done.metrics), done.batch.to_pylist()], ensure_ascii=False, default=str)
     assert not any(value in written for value in REAL.values())
+
+
+def test_unsafe_documents_are_dropped_and_unsafe_lines_removed(tmp_path: Path) -> None:
+    spam = "澳门赌场 真人荷官 百家乐 时时彩 北京赛车 六合彩 老虎机"
+    novel = "他年轻时进过一次赌场，此后再也没有去过，而是守着一间小书店过了大半辈子。" * 12
+    article = "\n".join([novel, spam, novel])
+    done = run([spam * 3, article, novel])
+    assert done.rule is not None
+    assert done.rule.to_pylist() == ["unsafe_gambling", None, None]
+    assert texts(done)[1:] == [f"{novel}\n{novel}", novel]
+    assert done.metrics["unsafe.lines"] == 1
+    (tmp_path / "cults.zh.txt").write_text("末日方舟\n圣火令\n", "utf-8")
+    done = run(["末日方舟圣火令" * 5, spam], unsafe={"topics": [], "lists": [tmp_path / "cults.zh.txt"]})
+    assert done.rule is not None
+    assert done.rule.to_pylist() == ["unsafe_cults", None]
