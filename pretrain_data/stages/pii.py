@@ -172,7 +172,7 @@ class PiiStage(Stage[PiiConfig]):
 
     def resources(self) -> list[Path]:
         config = self.config
-        files = [_LISTS / "pii.yaml", _LISTS / "boilerplate.yaml", _LISTS / "surnames.zh.txt"]
+        files = [_LISTS / "pii.yaml", _LISTS / "boilerplate.yaml", _LISTS / "pii_surnames.zh.txt"]
         files.append(_PACKAGE / "models" / "default" / "names.safetensors")
         files += self._lists()
         return files + [path for path in (config.key_file, config.names.keep) if path]

@@ -57,10 +57,10 @@ def folded() -> npt.NDArray[np.uint32]:
 
 @lru_cache(maxsize=1)
 def surname_flags() -> npt.NDArray[np.uint8]:
-    """For each code point: 1 a surname, 2 first of a double surname, 4 second of one (wordlists/surnames.zh.txt)."""
+    """For each code point: 1 a surname, 2 first of a double one, 4 second of one (pii_surnames.zh.txt)."""
     from importlib import resources
 
-    text = (resources.files("pretrain_data.wordlists") / "surnames.zh.txt").read_text("utf-8")
+    text = (resources.files("pretrain_data.wordlists") / "pii_surnames.zh.txt").read_text("utf-8")
     flags = np.zeros(TABLE_SIZE, np.uint8)
     for line in text.splitlines():
         for name in line.split("#", 1)[0].split():
