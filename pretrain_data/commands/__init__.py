@@ -27,6 +27,7 @@ GROUPS = {
     "train": "Train the scorers.",
     "experiment": "Choose the mixture by small models.",
     "pdf": "Work with PDFs.",
+    "pii": "Look at what was scrubbed.",
 }
 
 out = Console(soft_wrap=True, highlight=False)
