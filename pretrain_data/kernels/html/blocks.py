@@ -96,12 +96,12 @@ class Walk:
 
     def _children(self, element: Any, depth: int) -> None:
         text = element.text
-        if text:
+        if text and (self._parts or not text.isspace()):
             self._text(text)
         for child in element:
             self._element(child, depth + 1)
             text = child.tail
-            if text:
+            if text and (self._parts or not text.isspace()):
                 self._text(text)
 
     def _element(self, element: Any, depth: int) -> None:
@@ -133,7 +133,8 @@ class Walk:
         if tag == "math":
             self._math(element)
             return
-        self._flush()
+        if self._parts:
+            self._flush()
         hinted = _hint(element, tag)
         if hinted == SKIP:
             return
@@ -162,7 +163,8 @@ class Walk:
         elif tag == "p" and kind[0] == "h":
             self._kind = "p"
         self._children(element, depth)
-        self._flush()
+        if self._parts:
+            self._flush()
         self._kind, self._row, self._cell, self._around = kind, row, cell, around
         container.end = len(self.blocks)
 

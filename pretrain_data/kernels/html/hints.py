@@ -33,6 +33,7 @@ def hint(name: str) -> int:
     return NONE
 
 
+@lru_cache(maxsize=1 << 16)
 def _one(name: str) -> int:
     """Kind of one class name such as `post-content` or `relatedPosts`."""
     whole, words = _lists()
