@@ -44,6 +44,7 @@ from pretrain_data.progress import Progress
 from pretrain_data.reuse import shard_inputs, take_over, write_shards
 from pretrain_data.shardrun import run_shard
 from pretrain_data.stage import OrderStage, Shard, SourceStage, Stage, StageRun, Unit
+from pretrain_data.usage import Meter
 from pretrain_data.verify import EMPTY
 from pretrain_data.writer import merge_counts, write_atomically
 
@@ -168,6 +169,7 @@ class Pipeline:
             partitions=self.config.spark.partitions or max(2, min(len(source.shards), 2000)),
             tasks=self.config.spark.partitions,
         )
+        meter = Meter(self.spark, f"pretrain-data {name}")
         run.scratch.mkdir(parents=True, exist_ok=True)
         with errors_from_workers():
             stage.prepare(run)
@@ -199,6 +201,7 @@ class Pipeline:
         shutil.rmtree(staging / "attempts", ignore_errors=True)
         _remove_temporary(staging)
         manifest["files"] = self._other_files(staging, entries, run.tasks)
+        manifest["usage"] = meter.read()
         write_atomically(staging / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
         publish(staging, final)
         kept, dropped = manifest["documents"], manifest["dropped"]
