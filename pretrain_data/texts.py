@@ -102,18 +102,24 @@ def pii(texts: Texts, types: Iterable[str] | None = None) -> list[list[tuple[int
     """Personal data: (start, end, type) in code points, sorted, without overlaps."""
     from pretrain_data.kernels.pii import find
 
-    return [[(span.start, span.end, span.type) for span in spans] for spans in find(as_arrow(texts), types)]
+    column = as_arrow(texts)
+    spans = find(column, types)
+    out: list[list[tuple[int, int, str]]] = [[] for _ in range(len(column))]
+    columns = (spans.rows.tolist(), spans.starts.tolist(), spans.ends.tolist(), spans.types.tolist())
+    for row, start, end, kind in zip(*columns, strict=True):
+        out[row].append((start, end, spans.names[kind]))
+    return out
 
 
 def scrub(texts: Texts, types: Iterable[str] | None = None) -> list[str]:
     """The texts with personal data replaced by its type: `<|email|>`, `<|phone|>` …"""
-    from pretrain_data.kernels import pii as kernel
+    from pretrain_data.kernels.pii import find
+    from pretrain_data.kernels.pii.replace import replace
 
     column = as_arrow(texts)
-    return [
-        kernel.scrub(text, spans, lambda span, _: f"<|{span.type.lower()}|>")
-        for text, spans in zip(column.to_pylist(), kernel.find(column, types), strict=True)
-    ]
+    spans = find(column, types)
+    found: list[str] = replace(column, spans, spans.types, [f"<|{name.lower()}|>" for name in spans.names]).to_pylist()
+    return found
 
 
 def tokens(texts: Texts, tokenizer: str = "default") -> npt.NDArray[np.int32]:

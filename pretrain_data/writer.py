@@ -190,7 +190,11 @@ class _ParquetFile:
         if self.writer is None:
             self.temporary.parent.mkdir(parents=True, exist_ok=True)
             self.writer = pq.ParquetWriter(
-                self.temporary, self.schema, compression="zstd", compression_level=COMPRESSION_LEVEL
+                self.temporary,
+                self.schema,
+                compression="zstd",
+                compression_level=COMPRESSION_LEVEL,
+                write_page_checksum=True,  # Zstandard's own checksum is off: a flipped bit could read as other text
             )
         return self.writer
 

@@ -23,7 +23,9 @@ from pretrain_data.pipeline import Pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PAGES = [page for page in PAGES if page.name != "decisions.md" and "schedulers" not in page.parts]
+PAGES = [
+    page for page in PAGES if page.name not in ("decisions.md", "operations.md") and "schedulers" not in page.parts
+]
 #: What stands for something of the reader's own.
 PLACEHOLDERS = {
     "CONFIG": "configs/sample.yaml",

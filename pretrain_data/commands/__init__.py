@@ -29,6 +29,7 @@ GROUPS = {
     "train": "Train the scorers.",
     "experiment": "Choose the mixture by small models.",
     "pdf": "Work with PDFs.",
+    "pii": "Look at what was scrubbed.",
 }
 
 out = Console(soft_wrap=True, highlight=False)
@@ -68,7 +69,9 @@ def open_pipeline(config: Path, overrides: list[str] | None = None) -> Any:
     loaded = load_config(config, stages, overrides or [])
     say = sayer(loaded.configured())
     # A person gets the same from the table that the command prints.
-    return Pipeline(loaded, stages, config.resolve().parent, say=say, note=say if as_json() else lambda line: None)
+    return Pipeline(
+        loaded, stages, config.resolve().parent, say=say, note=say if as_json() else lambda line, **about: None
+    )
 
 
 def print_json(value: Any) -> None:

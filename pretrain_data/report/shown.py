@@ -21,14 +21,6 @@ def shown(text: object, most: int = 120) -> str:
 
 def masked(texts: Sequence[str | None], most: int = SNIPPET) -> list[str]:
     """Each text with personal data replaced by its type, cut to `most` code points, fit to be shown."""
-    import pyarrow as pa
+    from pretrain_data.texts import scrub
 
-    from pretrain_data.kernels import pii
-
-    heads = [(text or "")[: max(_READ, most)] for text in texts]
-    spans = pii.find(pa.array(heads, pa.large_string()))
-    scrubbed = [
-        pii.scrub(head, found, lambda span, _: f"<|{span.type.lower()}|>") if found else head
-        for head, found in zip(heads, spans, strict=True)
-    ]
-    return [shown(text, most) for text in scrubbed]
+    return [shown(text, most) for text in scrub([(text or "")[: max(_READ, most)] for text in texts])]
