@@ -95,7 +95,7 @@ def without_boilerplate(texts: Texts) -> list[str]:
     """Without reprint notices, credits, reference lists and the like."""
     from pretrain_data.kernels.boilerplate import remove
 
-    return _each(texts, remove)
+    return remove(as_arrow(texts))[0].to_pylist()  # type: ignore[no-any-return]
 
 
 def pii(texts: Texts, types: Iterable[str] | None = None) -> list[list[tuple[int, int, str]]]:
@@ -103,23 +103,18 @@ def pii(texts: Texts, types: Iterable[str] | None = None) -> list[list[tuple[int
     from pretrain_data.kernels.pii import find
 
     column = as_arrow(texts)
-    spans = find(column, types)
-    out: list[list[tuple[int, int, str]]] = [[] for _ in range(len(column))]
-    columns = (spans.rows.tolist(), spans.starts.tolist(), spans.ends.tolist(), spans.types.tolist())
-    for row, start, end, kind in zip(*columns, strict=True):
-        out[row].append((start, end, spans.names[kind]))
-    return out
+    spans = find(column, tuple(types) if types is not None else None).lists(len(column))
+    return [[(span.start, span.end, span.type) for span in found] for found in spans]
 
 
 def scrub(texts: Texts, types: Iterable[str] | None = None) -> list[str]:
     """The texts with personal data replaced by its type: `<|email|>`, `<|phone|>` …"""
     from pretrain_data.kernels.pii import find
-    from pretrain_data.kernels.pii.replace import replace
+    from pretrain_data.kernels.pii.replace import placeholders
 
     column = as_arrow(texts)
-    spans = find(column, types)
-    found: list[str] = replace(column, spans, spans.types, [f"<|{name.lower()}|>" for name in spans.names]).to_pylist()
-    return found
+    found = find(column, tuple(types) if types is not None else None)
+    return placeholders(column, found).to_pylist()  # type: ignore[no-any-return]
 
 
 def tokens(texts: Texts, tokenizer: str = "default") -> npt.NDArray[np.int32]:
