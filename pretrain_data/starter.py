@@ -18,7 +18,7 @@ def write_starter(target: Path, data: str, tokens: str, chinese: float, workspac
     """Write a config for the documents at `data` (a file, folder or glob) and check that it is valid.
 
     `tokens` is the budget of the mixture, e.g. 10T or 500M; `chinese` the share of Chinese in its knowledge, 0..1;
-    `workspace` the folder for all outputs, by default `work` beside the config. Raises InputError where the target
+    `workspace` the folder for all outputs, by default one of the config's name. Raises InputError where the target
     is there already or the data isn't, ConfigError where an answer makes no sense.
     """
     if target.exists():
@@ -34,7 +34,7 @@ def write_starter(target: Path, data: str, tokens: str, chinese: float, workspac
         raise InputError(f"{data}: nothing is there; name a file, a folder or a glob with your documents")
     answers = {
         "input": json.dumps(os.path.abspath(data) if "://" not in data else data, ensure_ascii=False),
-        "workspace": json.dumps(workspace or "./work", ensure_ascii=False),
+        "workspace": json.dumps(workspace or f"./{target.stem}", ensure_ascii=False),
         "source": json.dumps(_name(data), ensure_ascii=False),
         "budget": tokens.strip(),
         "chinese": f"{chinese:g}",

@@ -21,7 +21,7 @@ def init(
         float | None, typer.Option("--chinese", min=0, max=1, help="Share of Chinese in the knowledge part.")
     ] = None,
     workspace: Annotated[
-        str | None, typer.Option("--workspace", help="Folder for all outputs; default: ./work.")
+        str | None, typer.Option("--workspace", help="Folder for all outputs; default: the config's name.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

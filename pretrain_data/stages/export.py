@@ -23,6 +23,7 @@ from pydantic import Field
 from pretrain_data.dataset import Dataset, read_shard
 from pretrain_data.errors import AccountingError, InputError
 from pretrain_data.formats.blocks import Block, BlockWriter, carry_over, output_schema, record_path, write_manifest
+from pretrain_data.formats.cards import write_cards
 from pretrain_data.kernels.mixture import hash_strings, mix
 from pretrain_data.kernels.tokens import count_column
 from pretrain_data.mixing import spread
@@ -66,6 +67,10 @@ class ExportConfig(StageConfig):
     )
     end_of_document: str | None = Field(
         default=None, description="Token after each document; default: the one that mix was given."
+    )
+    name: str = Field(default="pretraining documents", description="What the dataset card calls the export.")
+    license: str = Field(
+        default="other", description="SPDX id that the dataset card names; `other` where the sources have their own."
     )
 
 
@@ -118,6 +123,7 @@ class ExportStage(OrderStage[ExportConfig]):
             "sequence_length": phases,
         }
         whole = write_manifest(out, blocks, about, kept)
+        write_cards(out, whole["blocks"], output_schema(schema), self.config.name, self.config.license)
         run.blocks, run.files = counted(whole["blocks"])
         run.metrics["blocks"] = len(whole["blocks"])
         run.metrics["blocks_carried_over"] = len(kept)

@@ -60,7 +60,7 @@ def test_init_writes_a_valid_config(tmp_path: Path) -> None:
     assert asked.exit_code == 0, asked.output
     config = load_config(tmp_path / "mine.yaml", registry())
     assert config.configured() == ["ingest", "rules", "quality", "pii", "dedup", "classify", "mix", "export"]
-    assert config.workspace == tmp_path / "work"
+    assert config.workspace == tmp_path / "mine"
     phase = config.stage_config("mix").phases[0]  # type: ignore[union-attr]
     assert phase.budget == 20_000_000_000
     assert [part.weight for part in phase.mixture[0].mix] == [0.25, 0.75]
