@@ -91,7 +91,7 @@ class Events(Silent):
         engine = facet.processing_engine_run.ProcessingEngineRunFacet(
             version=pyspark.__version__, name="spark", openlineageAdapterVersion=__version__
         )
-        run = {"processing_engine": engine}
+        run: dict[str, Any] = {"processing_engine": engine}
         if error is not None:
             # What other exceptions say may quote a text.
             message = str(error) if isinstance(error, PretrainDataError) else type(error).__name__

@@ -123,7 +123,7 @@ class Pipeline:
                 row["state"] = "missing" if manifest is None else "out of date"
             elif manifest is not None:
                 try:
-                    fresh = manifest["fingerprint"] == self._fingerprint(name, self._source(name))
+                    fresh = manifest["fingerprint"] == self._fingerprint(name, self.source(name))
                     row["state"] = "up to date" if fresh else "out of date"
                 except InputError as error:
                     row["state"], row["error"] = "out of date", str(error)
@@ -145,7 +145,7 @@ class Pipeline:
         staging = self.workspace / STAGING / f"plan-{name}-{uuid.uuid4().hex}"
         try:
             with storage(self.workspace), errors_from_workers():
-                yield self._stage_run(name, self._source(name), staging)
+                yield self._stage_run(name, self.source(name), staging)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             self._stop()
@@ -155,7 +155,7 @@ class Pipeline:
         names = set()
         for name in self.stages:
             try:
-                names.add(_staging_name(name, self._fingerprint(name, self._source(name))))
+                names.add(_staging_name(name, self._fingerprint(name, self.source(name))))
             except InputError:
                 break  # not run yet, and so neither are those behind it
         return names
@@ -164,7 +164,7 @@ class Pipeline:
 
     def _run_stage(self, name: str, force: bool) -> Outcome:
         stage = self.stages[name]
-        source = self._source(name)
+        source = self.source(name)
         fingerprint = self._fingerprint(name, source)
         maker = maker_fingerprint(stage, self.config.seed)
         final = self.workspace / name
@@ -362,7 +362,8 @@ class Pipeline:
             raise PretrainDataError(f"--from {first} comes after --to {last}")
         return names[start:end]
 
-    def _source(self, name: str) -> Dataset:
+    def source(self, name: str) -> Dataset:
+        """What a configured stage reads."""
         stage = self.stages[name]
         if isinstance(stage, SourceStage):
             shards = tuple(stage.plan(self.root))
