@@ -87,7 +87,9 @@ class PiiOverride(BaseModel):
 class PiiConfig(StageConfig):
     """Which personal data is looked for, and what becomes of it."""
 
-    types: tuple[str, ...] | None = Field(default=None, description="Types that are looked for. Default: all.")
+    types: tuple[str, ...] | None = Field(
+        default=None, description="Types that are looked for, and secrets always. Default: all."
+    )
     actions: dict[str, Action] = Field(
         default_factory=dict,
         description="Action by type: placeholder (<|phone|>), surrogate (a made-up value of the same form), hash, "
@@ -175,6 +177,8 @@ class PiiStage(Stage[PiiConfig]):
         files = [_LISTS / "pii.yaml", _LISTS / "boilerplate.yaml", _LISTS / "pii_surnames.zh.txt"]
         files.append(_PACKAGE / "models" / "default" / "names.safetensors")
         files += self._lists()
+        model = Path(config.names.engine)
+        files += sorted(path for path in model.rglob("*") if path.is_file()) if model.is_dir() else []
         return files + [path for path in (config.key_file, config.names.keep) if path]
 
     def _lists(self) -> list[Path]:
@@ -211,7 +215,8 @@ class PiiStage(Stage[PiiConfig]):
         """What is scrubbed in each text."""
         config = self.config
         where = {name: config.where.get(name, "beside") for name in pii.weak_types()}
-        wanted = [name for name in config.types or pii.known_types() if where.get(name) != "off"]
+        asked_for = set(config.types or pii.known_types()) | set(pii.secret_types())
+        wanted = [name for name in pii.known_types() if name in asked_for and where.get(name) != "off"]
         found = pii.find(text, tuple(name for name in wanted if name != "PERSON"))
         hard = found.where(~found.of(pii.weak_types()))
         whole = evidence.personal(text, hard)

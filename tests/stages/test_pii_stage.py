@@ -112,6 +112,11 @@ def test_surrogates_keep_their_form_and_are_never_found_again(kind: str, key: by
     assert [s for s in pii.everywhere(text) if s.type != "EMAIL" or not made.endswith(".invalid")] == []
 
 
+def test_secrets_go_whatever_is_looked_for() -> None:
+    key = "ghp_" + "a1B2c3D4e5F6" * 3
+    assert texts(run([f"export TOKEN={key} # a@b.cn"], types=["PHONE"])) == ["export TOKEN=<|api_key|> # a@b.cn"]
+
+
 @pytest.mark.parametrize("action", ["placeholder", "surrogate", "hash", "remove"])
 def test_twice_is_once(tmp_path: Path, action: str) -> None:
     (tmp_path / "key").write_bytes(b"k")
