@@ -217,7 +217,8 @@ class PiiStage(Stage[PiiConfig]):
         where = {name: config.where.get(name, "beside") for name in pii.weak_types()}
         asked_for = set(config.types or pii.known_types()) | set(pii.secret_types())
         wanted = [name for name in pii.known_types() if name in asked_for and where.get(name) != "off"]
-        found = pii.find(text, tuple(name for name in wanted if name != "PERSON"))
+        kinds = tuple(name for name in wanted if name != "PERSON")
+        found = pii.find(text, kinds)
         hard = found.where(~found.of(pii.weak_types()))
         whole = evidence.personal(text, hard)
         if "PERSON" in wanted:
@@ -226,7 +227,13 @@ class PiiStage(Stage[PiiConfig]):
             rows = np.flatnonzero(asked & ~evidence.scrubbed_before(text))
             if len(rows):
                 persons = names.within(self._engine(), text, rows)
-                found = found.over(names.without(persons, text, self._kept))
+                persons = names.without(persons, text, self._kept)
+                found = found.over(persons)
+                # What touched a name may match when it is gone.
+                with_names = np.unique(persons.rows)
+                hidden = names.hidden(text, persons)
+                again = names.within(partial(pii.find, types=kinds), hidden, with_names)
+                found = found.over(again)
         return evidence.beside(
             found, [name for name, place in where.items() if place == "beside"], whole, config.beside_chars
         )

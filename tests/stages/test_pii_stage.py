@@ -178,3 +178,26 @@ def test_unsafe_documents_are_dropped_and_unsafe_lines_removed(tmp_path: Path) -
     done = run(["末日方舟圣火令" * 5, spam], unsafe={"topics": [], "lists": [tmp_path / "cults.zh.txt"]})
     assert done.rule is not None
     assert done.rule.to_pylist() == ["unsafe_cults", None]
+
+
+_PIECES = [
+    "13812345678",
+    "a@b.cn",
+    "8.8.8.8",
+    "联系人",
+    "王小明",
+    "Mary Johnson",
+    "电话",
+    "+44 20 7946 0958",
+    " ",
+    "，",
+    "x",
+    "\n",
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(_PIECES), max_size=10), st.sampled_from(["beside", "everywhere"]))
+def test_twice_is_once_with_names(parts: list[str], place: str) -> None:
+    once = texts(run(["".join(parts) or "x"], where={"PERSON": place}, min_chars=0))
+    assert texts(run(once, where={"PERSON": place}, min_chars=0)) == once
