@@ -249,10 +249,10 @@ class PiiStage(Stage[PiiConfig]):
     def _replaced(self, batch: pa.RecordBatch, spans: pii.Spans) -> pa.Array:
         """The texts with each span as its action says; equal replacements are written once."""
         text = batch.column("text")
-        langs, formats = (_column(batch, name) for name in ("lang", "format"))
+        langs, formats = (_by_span(batch, name, spans) for name in ("lang", "format"))
         actions = [
-            self._action(spans.names[kind], langs[row], formats[row])
-            for row, kind in zip(spans.rows.tolist(), spans.types.tolist(), strict=True)
+            self._action(spans.names[kind], lang, form)
+            for kind, lang, form in zip(spans.types.tolist(), langs, formats, strict=True)
         ]
         needed = np.array([action in ("surrogate", "hash", "keep") for action in actions])
         real = iter(values(text, spans.where(needed)) if needed.any() else ())
@@ -345,19 +345,23 @@ def _read(path: Path) -> bytes:
         raise ConfigError(f"stages.pii: {path}: {error.strerror}") from None
 
 
-def _column(batch: pa.RecordBatch, name: str) -> list[str | None]:
-    return batch.column(name).to_pylist() if name in batch.schema.names else [None] * len(batch)
+def _by_span(batch: pa.RecordBatch, name: str, spans: pii.Spans) -> list[str | None]:
+    """A column's value for each span; None where there is no such column."""
+    if name not in batch.schema.names:
+        return [None] * len(spans)
+    values_: list[str | None] = batch.column(name).take(pa.array(spans.rows)).to_pylist()
+    return values_
 
 
 def _counts(batch: pa.RecordBatch, spans: pii.Spans) -> Counter[str]:
     """Spans by type, by type and language, and by type and source; never a value."""
     metrics: Counter[str] = Counter()
-    langs, sources = (_column(batch, name) for name in ("lang", "source"))
-    for row, kind in zip(spans.rows.tolist(), spans.types.tolist(), strict=True):
+    langs, sources = (_by_span(batch, name, spans) for name in ("lang", "source"))
+    for kind, lang, source in zip(spans.types.tolist(), langs, sources, strict=True):
         name = spans.names[kind]
         metrics[f"spans.{name}"] += 1
-        metrics[f"lang.{langs[row] or 'und'}.{name}"] += 1
-        metrics[f"source.{sources[row] or 'none'}.{name}"] += 1
+        metrics[f"lang.{lang or 'und'}.{name}"] += 1
+        metrics[f"source.{source or 'none'}.{name}"] += 1
     metrics["documents_with_spans"] = len(np.unique(spans.rows))
     return metrics
 
