@@ -87,7 +87,9 @@ class PiiOverride(BaseModel):
 class PiiConfig(StageConfig):
     """Which personal data is looked for, and what becomes of it."""
 
-    types: tuple[str, ...] | None = Field(default=None, description="Types that are looked for. Default: all.")
+    types: tuple[str, ...] | None = Field(
+        default=None, description="Types that are looked for, and secrets always. Default: all."
+    )
     actions: dict[str, Action] = Field(
         default_factory=dict,
         description="Action by type: placeholder (<|phone|>), surrogate (a made-up value of the same form), hash, "
@@ -175,6 +177,8 @@ class PiiStage(Stage[PiiConfig]):
         files = [_LISTS / "pii.yaml", _LISTS / "boilerplate.yaml", _LISTS / "pii_surnames.zh.txt"]
         files.append(_PACKAGE / "models" / "default" / "names.safetensors")
         files += self._lists()
+        model = Path(config.names.engine)
+        files += sorted(path for path in model.rglob("*") if path.is_file()) if model.is_dir() else []
         return files + [path for path in (config.key_file, config.names.keep) if path]
 
     def _lists(self) -> list[Path]:
@@ -211,8 +215,10 @@ class PiiStage(Stage[PiiConfig]):
         """What is scrubbed in each text."""
         config = self.config
         where = {name: config.where.get(name, "beside") for name in pii.weak_types()}
-        wanted = [name for name in config.types or pii.known_types() if where.get(name) != "off"]
-        found = pii.find(text, tuple(name for name in wanted if name != "PERSON"))
+        asked_for = set(config.types or pii.known_types()) | set(pii.secret_types())
+        wanted = [name for name in pii.known_types() if name in asked_for and where.get(name) != "off"]
+        kinds = tuple(name for name in wanted if name != "PERSON")
+        found = pii.find(text, kinds)
         hard = found.where(~found.of(pii.weak_types()))
         whole = evidence.personal(text, hard)
         if "PERSON" in wanted:
@@ -221,7 +227,13 @@ class PiiStage(Stage[PiiConfig]):
             rows = np.flatnonzero(asked & ~evidence.scrubbed_before(text))
             if len(rows):
                 persons = names.within(self._engine(), text, rows)
-                found = found.over(names.without(persons, text, self._kept))
+                persons = names.without(persons, text, self._kept)
+                found = found.over(persons)
+                # What touched a name may match when it is gone.
+                with_names = np.unique(persons.rows)
+                hidden = names.hidden(text, persons)
+                again = names.within(partial(pii.find, types=kinds), hidden, with_names)
+                found = found.over(again)
         return evidence.beside(
             found, [name for name, place in where.items() if place == "beside"], whole, config.beside_chars
         )
@@ -237,10 +249,10 @@ class PiiStage(Stage[PiiConfig]):
     def _replaced(self, batch: pa.RecordBatch, spans: pii.Spans) -> pa.Array:
         """The texts with each span as its action says; equal replacements are written once."""
         text = batch.column("text")
-        langs, formats = (_column(batch, name) for name in ("lang", "format"))
+        langs, formats = (_by_span(batch, name, spans) for name in ("lang", "format"))
         actions = [
-            self._action(spans.names[kind], langs[row], formats[row])
-            for row, kind in zip(spans.rows.tolist(), spans.types.tolist(), strict=True)
+            self._action(spans.names[kind], lang, form)
+            for kind, lang, form in zip(spans.types.tolist(), langs, formats, strict=True)
         ]
         needed = np.array([action in ("surrogate", "hash", "keep") for action in actions])
         real = iter(values(text, spans.where(needed)) if needed.any() else ())
@@ -333,19 +345,23 @@ def _read(path: Path) -> bytes:
         raise ConfigError(f"stages.pii: {path}: {error.strerror}") from None
 
 
-def _column(batch: pa.RecordBatch, name: str) -> list[str | None]:
-    return batch.column(name).to_pylist() if name in batch.schema.names else [None] * len(batch)
+def _by_span(batch: pa.RecordBatch, name: str, spans: pii.Spans) -> list[str | None]:
+    """A column's value for each span; None where there is no such column."""
+    if name not in batch.schema.names:
+        return [None] * len(spans)
+    values_: list[str | None] = batch.column(name).take(pa.array(spans.rows)).to_pylist()
+    return values_
 
 
 def _counts(batch: pa.RecordBatch, spans: pii.Spans) -> Counter[str]:
     """Spans by type, by type and language, and by type and source; never a value."""
     metrics: Counter[str] = Counter()
-    langs, sources = (_column(batch, name) for name in ("lang", "source"))
-    for row, kind in zip(spans.rows.tolist(), spans.types.tolist(), strict=True):
+    langs, sources = (_by_span(batch, name, spans) for name in ("lang", "source"))
+    for kind, lang, source in zip(spans.types.tolist(), langs, sources, strict=True):
         name = spans.names[kind]
         metrics[f"spans.{name}"] += 1
-        metrics[f"lang.{langs[row] or 'und'}.{name}"] += 1
-        metrics[f"source.{sources[row] or 'none'}.{name}"] += 1
+        metrics[f"lang.{lang or 'und'}.{name}"] += 1
+        metrics[f"source.{source or 'none'}.{name}"] += 1
     metrics["documents_with_spans"] = len(np.unique(spans.rows))
     return metrics
 

@@ -188,3 +188,22 @@ def test_many_spans_in_one_text() -> None:
     """Windows that touch are one: every address is found, and the time stays linear."""
     texts = pa.array(["8.8.8.8 " * 2000 + "1@" * 5000 + "a@b.cn"], pa.large_string())
     assert len(pii.find(texts)) == 2001
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_PIECES, max_size=14))
+def test_what_touched_a_span_is_found_the_first_time(parts: list[str]) -> None:
+    once = scrub(pa.array(["".join(parts)], pa.large_string()))
+    assert scrub(once) == once
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("(415) 555-2671+44 20 7946 0958", "<|phone|><|phone|>"),
+        ("8.8.8.8+44 20 7946 0958", "<|ip|><|phone|>"),
+        ("联系 a.very.long.address@mail.example.com 13912345678x", "联系 <|email|> 13912345678x"),
+    ],
+)
+def test_neighbours(text: str, expected: str) -> None:
+    assert scrub(pa.array([text])).to_pylist() == [expected]

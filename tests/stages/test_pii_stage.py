@@ -112,6 +112,11 @@ def test_surrogates_keep_their_form_and_are_never_found_again(kind: str, key: by
     assert [s for s in pii.everywhere(text) if s.type != "EMAIL" or not made.endswith(".invalid")] == []
 
 
+def test_secrets_go_whatever_is_looked_for() -> None:
+    key = "ghp_" + "a1B2c3D4e5F6" * 3
+    assert texts(run([f"export TOKEN={key} # a@b.cn"], types=["PHONE"])) == ["export TOKEN=<|api_key|> # a@b.cn"]
+
+
 @pytest.mark.parametrize("action", ["placeholder", "surrogate", "hash", "remove"])
 def test_twice_is_once(tmp_path: Path, action: str) -> None:
     (tmp_path / "key").write_bytes(b"k")
@@ -173,3 +178,26 @@ def test_unsafe_documents_are_dropped_and_unsafe_lines_removed(tmp_path: Path) -
     done = run(["末日方舟圣火令" * 5, spam], unsafe={"topics": [], "lists": [tmp_path / "cults.zh.txt"]})
     assert done.rule is not None
     assert done.rule.to_pylist() == ["unsafe_cults", None]
+
+
+_PIECES = [
+    "13812345678",
+    "a@b.cn",
+    "8.8.8.8",
+    "联系人",
+    "王小明",
+    "Mary Johnson",
+    "电话",
+    "+44 20 7946 0958",
+    " ",
+    "，",
+    "x",
+    "\n",
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(_PIECES), max_size=10), st.sampled_from(["beside", "everywhere"]))
+def test_twice_is_once_with_names(parts: list[str], place: str) -> None:
+    once = texts(run(["".join(parts) or "x"], where={"PERSON": place}, min_chars=0))
+    assert texts(run(once, where={"PERSON": place}, min_chars=0)) == once

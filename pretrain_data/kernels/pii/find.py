@@ -1,8 +1,9 @@
 """Finds personal data: an automaton names the places, `re` and the validators decide there and only there.
 
-The spans are those that every pattern would give over the whole text with `re.finditer` (`everywhere`, the
-oracle of the tests): an entry's scan is a necessary condition for its pattern, a match begins within known reach
-before the scan's end, and none is longer than the pattern allows. Documents without a place are never decoded.
+The spans are those that every pattern would give over the whole text with `re.finditer`, and again over what is
+left until nothing more is found (`everywhere`, the oracle of the tests): an entry's scan is a necessary condition for
+its pattern, a match begins within known reach before the scan's end, and none is longer than the pattern allows.
+Documents without a place are never decoded.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numba import njit
 
 from pretrain_data.kernels.multipattern import places
 from pretrain_data.kernels.pii.spans import Span, Spans
-from pretrain_data.kernels.pii.types import Entry, entries, patterns
+from pretrain_data.kernels.pii.types import Entry, Patterns, entries, patterns
 from pretrain_data.kernels.textscan import text_buffers
 
 CONTEXT = 24  # characters before and after a span that a validator sees
@@ -36,39 +37,70 @@ _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 def find(text: pa.Array, types: Iterable[str] | None = None) -> Spans:
     """The spans of each document; null has none. `types`: default all."""
     chosen = patterns(None if types is None else tuple(types))
+    texts: dict[int, str] = {}
+    taken: dict[int, list[tuple[int, int, int]]] = {}
     data, offsets = text_buffers(text)
-    rows, ends, masks = places(data, offsets, chosen.machine)
-    found: list[tuple[int, int, int, int]] = []
-    first = np.flatnonzero(np.diff(rows, prepend=-1))
-    for at, until in pairwise([*first.tolist(), len(rows)]):
-        row = int(rows[at])
+    for row, ends, masks in _places(data, offsets, chosen):
         narrow = _narrow(data, int(offsets[row]), int(offsets[row + 1]))
-        for start, end, entry in _in_text(narrow, ends[at:until].tolist(), masks[at:until].tolist(), chosen.entries,
-                                          chosen.machine.widths):  # fmt: skip
-            found.append((row, start, end, chosen.places[entry]))
+        mine: list[tuple[int, int, int]] = []
+        _in_text(narrow, ends, masks, chosen, mine)
+        if mine:
+            texts[row], taken[row] = narrow, mine
+    pending = list(taken)
+    while pending:  # once more where something was found, until nothing is
+        masked = [_masked(texts[row], taken[row]) for row in pending]
+        data, offsets = text_buffers(pa.array(masked, pa.large_string()))
+        more = []
+        for i, ends, masks in _places(data, offsets, chosen):
+            if _in_text(masked[i], ends, masks, chosen, taken[pending[i]]):
+                more.append(pending[i])
+        pending = more
+    found = ((row, start, end, chosen.places[entry]) for row, mine in taken.items() for start, end, entry in mine)
     return Spans.build(found, chosen.names)
 
 
+def _places(
+    data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], chosen: Patterns
+) -> Iterator[tuple[int, list[int], list[int]]]:
+    """Each document with places: its row, the ends and the masks of entries."""
+    rows, ends, masks = places(data, offsets, chosen.machine)
+    first = np.flatnonzero(np.diff(rows, prepend=-1))
+    for at, until in pairwise([*first.tolist(), len(rows)]):
+        yield int(rows[at]), ends[at:until].tolist(), masks[at:until].tolist()
+
+
+def _masked(narrow: str, taken: list[tuple[int, int, int]]) -> str:
+    """The text as its scrubbed twin looks to a pattern: a sign that none of them holds in each span's place.
+
+    What touched a span may match when it is gone: without this a second scrubbing would find more than the first.
+    """
+    pieces, at = [], 0
+    for start, end, _ in taken:
+        pieces += [narrow[at:start], "|" * (end - start)]
+        at = end
+    return "".join([*pieces, narrow[at:]])
+
+
 def _in_text(
-    narrow: str, ends: list[int], masks: list[int], chosen: tuple[Entry, ...], widths: tuple[int, ...]
-) -> list[tuple[int, int, int]]:
-    """(start, end, place of the entry) of each span, by entries in their order."""
+    narrow: str, ends: list[int], masks: list[int], chosen: Patterns, taken: list[tuple[int, int, int]]
+) -> bool:
+    """Add (start, end, place of the entry) of each span to `taken`, by entries in order; whether there is one."""
+    before = len(taken)
     if len(masks) == 1:
         seen = masks[0]
     else:
         seen = 0
         for mask in masks:
             seen |= mask
-    taken: list[tuple[int, int, int]] = []
     while seen:
         place = (seen & -seen).bit_length() - 1
         seen &= seen - 1
-        entry = chosen[place]
+        entry = chosen.entries[place]
         bit = 1 << place
         mine = [end for end, mask in zip(ends, masks, strict=True) if mask & bit]
-        windows = _windows(mine, widths[place] + entry.lead, entry.longest + _AFTER)
+        windows = _windows(mine, chosen.machine.widths[place] + entry.lead, entry.longest + _AFTER)
         _accept(narrow, entry, place, _matches(narrow, entry, windows), taken)
-    return taken
+    return len(taken) > before
 
 
 def _windows(ends: list[int], reach: int, gap: int) -> list[tuple[int, int]]:
@@ -115,13 +147,22 @@ def _accept(
             taken.insert(place_in_order, (start, end, place))
 
 
-def everywhere(text: str, types: Iterable[str] | None = None) -> list[Span]:
-    """The spans of one text by plain `re` over all of it: the oracle of `find`, and its measure of speed."""
+def everywhere(text: str, types: Iterable[str] | None = None, once: bool = False) -> list[Span]:
+    """The spans of one text by plain `re` over all of it: the oracle of `find`.
+
+    With `once` no pattern is tried again on what is left: what plain patterns do elsewhere, and our measure of speed.
+    """
     chosen = entries(types)
     narrow = text.translate(_NARROW)
     taken: list[tuple[int, int, int]] = []
-    for place, entry in enumerate(chosen):
-        _accept(narrow, entry, place, entry.pattern.finditer(narrow), taken)
+    before = -1
+    while len(taken) > max(before, 0) or before < 0:
+        before = len(taken)
+        for place, entry in enumerate(chosen):
+            _accept(narrow, entry, place, entry.pattern.finditer(narrow), taken)
+        narrow = _masked(narrow, taken)
+        if once:
+            break
     return sorted(Span(start, end, chosen[place].type) for start, end, place in taken)
 
 
