@@ -25,7 +25,7 @@ ZH = (
 )
 EN_OUT = (
     "Finished in {year}, the {miles}-mile waterway linked growers in the west with a port; settlements beside it "
-    "prospered, and remote producers found buyers for their crops. Freight became cheap, which changed where people live. "
+    "prospered, and remote producers found buyers for their crops. Freight became cheap, and people moved. "
 )
 ZH_OUT = (
     "该跨海桥梁{year}年启用，长{miles}公里，三地由此相通，车程明显下降，区域经济与人员流动更加密切，居民出行效率提高。"
