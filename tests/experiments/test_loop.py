@@ -30,22 +30,11 @@ def script():  # type: ignore[no-untyped-def]
 def test_the_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_export(tmp_path / "export", documents=900)
     loop = script()
-    small = [
-        "--mixtures",
-        "9",
-        "--paired",
-        "2",
-        "--tokens",
-        "6000",
-        "--vocabulary",
-        "64",
-        "--width",
-        "16",
-        "--layers",
-        "1",
-    ]
-    small += ["--heads", "2", "--length", "32", "--batch", "4", "--validation-tokens", "600", "--draws", "20"]
-    words = [str(tmp_path / "export"), str(tmp_path / "out"), "--threads", "1", *small]
+    small = (
+        "--mixtures 8 --paired 2 --tokens 4000 --vocabulary 64 --width 16 --layers 1 --heads 2 --length 32 --batch 4"
+    )
+    small += " --validation-tokens 400 --draws 20"
+    words = [str(tmp_path / "export"), str(tmp_path / "out"), "--threads", "1", *small.split()]
     threads = torch.get_num_threads()
     try:
         found = loop.loop(loop.arguments(words))
