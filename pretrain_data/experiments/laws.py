@@ -30,7 +30,7 @@ Form = Literal["additive", "scaled"]
 #: Huber's loss keeps 95 % of the efficiency under normal noise with this many standard deviations (Huber 1964).
 HUBER_SIGMAS = 1.345
 #: Sizes, or numbers of tokens, whose logarithms lie within this are the same.
-SAME = 0.1
+SAME = 0.25
 #: Starts that are followed, the best ones of the grid, and how many of them to their end.
 FOLLOWED, FINISHED = 8, 2
 

@@ -1,8 +1,8 @@
 """synthesize: selected documents condensed or rewritten by a language model, as a source of their own.
 
 Long, thin, valuable documents are chosen (`prepare`), asked about through a cache that loses no answer, and checked.
-What passes is a new document: `source_id` names the original, `synthetic_*` the prompt and the model. The output is
-an input of the next run's ingest, so that rules, personal data, dedup against the corpus and the rest apply to it:
+What passes is a new document: `source_id` is the original's, `synthetic_*` name its doc_id, the prompt and the model.
+It is an input of the next run's ingest, so that rules, personal data, dedup against the corpus and the rest apply to it:
 
     stages: {ingest: {inputs: [{path: crawl}, {path: work/synthesize/documents, source: synthetic}]}}
 """
@@ -208,10 +208,11 @@ class SynthesizeStage(SourceStage[SynthesizeConfig]):
             config.min_ratio, config.max_ratio, config.max_copied, config.max_invented_numbers, config.min_numbers_kept
         )
         languages = _languages(batch)
+        theirs = batch.column("source_id" if "source_id" in batch.schema.names else "doc_id").to_pylist()
         rows: list[dict[str, Any]] = []
         faults: list[checks.Fault | None] = []
-        for doc_id, original, lang in zip(
-            batch.column("doc_id").to_pylist(), batch.column("text").to_pylist(), languages, strict=True
+        for doc_id, source_id, original, lang in zip(
+            batch.column("doc_id").to_pylist(), theirs, batch.column("text").to_pylist(), languages, strict=True
         ):
             answer = cache.get(config.endpoint.key(self.templates.messages(original, str(lang))))
             text = answer.text.strip() if answer else ""
@@ -219,7 +220,7 @@ class SynthesizeStage(SourceStage[SynthesizeConfig]):
             rows.append(
                 {
                     "doc_id": xxhash.xxh3_128_hexdigest(name.encode()),
-                    "source_id": doc_id,
+                    "source_id": source_id,
                     "source": config.source,
                     "text": text,
                     "origin": f"{config.source}/{config.prompt}#{doc_id}",
@@ -242,7 +243,7 @@ class SynthesizeStage(SourceStage[SynthesizeConfig]):
             rule=pa.array([f.rule if f else None for f in faults], pa.string()),
             value=pa.array([f.value if f else None for f in faults], pa.float64()),
             threshold=pa.array([f.threshold if f else None for f in faults], pa.float64()),
-            detail=pa.array([f"from {r['source_id']}" for r in rows], pa.string()),
+            detail=pa.array([f"from {r['synthetic_from']}" for r in rows], pa.string()),
             metrics={"characters_of_originals": characters[0], "characters_of_answers": characters[1]},
         )
 

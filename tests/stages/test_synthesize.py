@@ -71,7 +71,7 @@ stages:
     limits: {{concurrency: 3, {more.get("limits", "")}}}
     where: {{channel: knowledge, quality_score: {{min: 0.5}}}}
     min_chars: 200
-    max_error_rate: 0.2
+    max_error_rate: {more.get("errors", "0.2")}
     {more.get("extra", "")}
 """
         )
@@ -88,7 +88,7 @@ def table(folder: Path, kind: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["source_id"])
 
 
-def test_from_documents_to_a_source_of_their_own(run: Callable[..., dict[str, Any]]) -> None:
+def test_from_documents_to_a_source_of_their_own(run: Callable[..., dict[str, Any]], spark: Any) -> None:
     tricks = {1: "500", 2: "cut", 3: "malformed", 7: "drop", 8: "slow", 9: "not_a_completion"}
 
     def trick(question: str, nth: int) -> str:
@@ -116,8 +116,20 @@ def test_from_documents_to_a_source_of_their_own(run: Callable[..., dict[str, An
         assert run(server)["state"] == "up to date"
         assert run(server, extra="min_numbers_kept: 0.2")["state"] == "done", "other checks: the answers are there"
         assert sum(server.asked.values()) == asked + 4, "only d10 is asked about again, with its three further tries"
-        # Where it enters the pipeline: as an input of ingest, under its own source.
         assert found["manifest"]["metrics"]["chosen"] == 12
+    # Where it enters the pipeline: as an input of ingest, under its own source, with its provenance.
+    config = found["folder"].parents[1] / "next.yaml"
+    inputs = f"[{{path: {found['folder'] / 'documents'}, source: synthetic}}, {{path: in.jsonl, source: crawl}}]"
+    config.write_text(f"workspace: next\nstages: {{ingest: {{inputs: {inputs}}}}}\n")
+    pipeline = open_pipeline(config)
+    pipeline._spark = spark
+    assert [o.state for o in pipeline.run()] == ["done"]
+    rows = pq.read_table(config.parent / "next" / "ingest" / "documents").to_pylist()
+    assert sorted((r["source"], r["source_id"]) for r in rows if r["source"] == "synthetic") == sorted(
+        ("synthetic", row["source_id"]) for row in kept
+    )
+    assert {r["synthetic_from"] for r in rows if r["source"] == "crawl"} <= {None}
+    assert len({r["doc_id"] for r in rows}) == len(rows) == 16 + len(kept)
 
 
 def test_a_spent_budget_ends_the_run_and_more_goes_on(run: Callable[..., dict[str, Any]]) -> None:
@@ -132,9 +144,7 @@ def test_a_spent_budget_ends_the_run_and_more_goes_on(run: Callable[..., dict[st
         again = run(server, workspace="v")
         for path in sorted((found["folder"] / "documents").rglob("*.parquet")):
             assert path.read_bytes() == (again["folder"] / path.relative_to(found["folder"])).read_bytes()
-        accepted = run(
-            server, workspace="u", limits="max_requests: 5", extra="on_budget: accept\n    max_error_rate: 1"
-        )
+        accepted = run(server, workspace="u", limits="max_requests: 5", errors="1", extra="on_budget: accept")
         assert accepted["manifest"]["rules"]["no_answer"][0] == 7
         assert any("budget was spent" in w for w in accepted["manifest"]["warnings"])
 
