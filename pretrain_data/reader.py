@@ -256,6 +256,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((folder / "blocks.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no blocks.json here; give the folder that export wrote") from error
+    except ValueError as error:
+        raise InputError(f"{folder / 'blocks.json'}: broken ({error}); export again with --force") from error
     return found
 
 

@@ -2,7 +2,7 @@
 
 Long, thin, valuable documents are chosen (`prepare`), asked about through a cache that loses no answer, and checked.
 What passes is a new document: `source_id` is the original's, `synthetic_*` name its doc_id, the prompt and the model.
-It is an input of the next run's ingest, so that rules, personal data, dedup against the corpus and the rest apply to it:
+It is an input of the next ingest, so that rules, personal data, dedup against the corpus and the rest apply to it:
 
     stages: {ingest: {inputs: [{path: crawl}, {path: work/synthesize/documents, source: synthetic}]}}
 """
