@@ -58,8 +58,9 @@ def check(answer: str, finish_reason: str, original: str, lang: str, bounds: Bou
         return Fault("length_ratio", ratio, bounds.min_ratio if ratio < bounds.min_ratio else bounds.max_ratio)
     if language.detect(text)[0] != lang:
         return Fault("other_language")
-    if spans := pii.find(pa.array([text], pa.large_string()))[0]:
-        return Fault("personal_data", float(len(spans)), 0.0)
+    spans = pii.find(pa.array([text], pa.large_string()))
+    if personal := int((~spans.of(pii.weak_types())).sum()):
+        return Fault("personal_data", float(personal), 0.0)
     ours, theirs = numbers(text), numbers(original)
     if len(ours - theirs) > bounds.max_invented:
         return Fault("invented_numbers", float(len(ours - theirs)), float(bounds.max_invented))
