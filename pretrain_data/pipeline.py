@@ -145,7 +145,7 @@ class Pipeline:
         staging = self.workspace / STAGING / f"plan-{name}-{uuid.uuid4().hex}"
         try:
             with storage(self.workspace), errors_from_workers():
-                yield self._stage_run(name, self._source(name), staging)
+                yield self._stage_run(name, self.source(name), staging)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             self._stop()

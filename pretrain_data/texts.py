@@ -95,25 +95,26 @@ def without_boilerplate(texts: Texts) -> list[str]:
     """Without reprint notices, credits, reference lists and the like."""
     from pretrain_data.kernels.boilerplate import remove
 
-    return _each(texts, remove)
+    return remove(as_arrow(texts))[0].to_pylist()  # type: ignore[no-any-return]
 
 
 def pii(texts: Texts, types: Iterable[str] | None = None) -> list[list[tuple[int, int, str]]]:
     """Personal data: (start, end, type) in code points, sorted, without overlaps."""
     from pretrain_data.kernels.pii import find
 
-    return [[(span.start, span.end, span.type) for span in spans] for spans in find(as_arrow(texts), types)]
+    column = as_arrow(texts)
+    spans = find(column, tuple(types) if types is not None else None).lists(len(column))
+    return [[(span.start, span.end, span.type) for span in found] for found in spans]
 
 
 def scrub(texts: Texts, types: Iterable[str] | None = None) -> list[str]:
     """The texts with personal data replaced by its type: `<|email|>`, `<|phone|>` …"""
-    from pretrain_data.kernels import pii as kernel
+    from pretrain_data.kernels.pii import find
+    from pretrain_data.kernels.pii.replace import placeholders
 
     column = as_arrow(texts)
-    return [
-        kernel.scrub(text, spans, lambda span, _: f"<|{span.type.lower()}|>")
-        for text, spans in zip(column.to_pylist(), kernel.find(column, types), strict=True)
-    ]
+    found = find(column, tuple(types) if types is not None else None)
+    return placeholders(column, found).to_pylist()  # type: ignore[no-any-return]
 
 
 def tokens(texts: Texts, tokenizer: str = "default") -> npt.NDArray[np.int32]:

@@ -23,12 +23,8 @@ def masked(texts: Sequence[str | None], most: int = SNIPPET) -> list[str]:
     """Each text with personal data replaced by its type, cut to `most` code points, fit to be shown."""
     import pyarrow as pa
 
-    from pretrain_data.kernels import pii
+    from pretrain_data.kernels.pii import find
+    from pretrain_data.kernels.pii.replace import placeholders
 
-    heads = [(text or "")[: max(_READ, most)] for text in texts]
-    spans = pii.find(pa.array(heads, pa.large_string()))
-    scrubbed = [
-        pii.scrub(head, found, lambda span, _: f"<|{span.type.lower()}|>") if found else head
-        for head, found in zip(heads, spans, strict=True)
-    ]
-    return [shown(text, most) for text in scrubbed]
+    heads = pa.array([(text or "")[: max(_READ, most)] for text in texts], pa.large_string())
+    return [shown(text, most) for text in placeholders(heads, find(heads)).to_pylist()]

@@ -31,6 +31,11 @@ def replace(text: pa.Array, spans: Spans, choice: npt.NDArray[np.integer], value
     return pa.Array.from_buffers(pa.large_string(), len(text), buffers)
 
 
+def placeholders(text: pa.Array, spans: Spans) -> pa.Array:
+    """`text` with each span replaced by its type: `<|email|>`, `<|phone|>` …"""
+    return replace(text, spans, spans.types, [f"<|{name.lower()}|>" for name in spans.names])
+
+
 def byte_places(
     data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], spans: Spans
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
