@@ -231,8 +231,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("export", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--channels", default="", help="JSON, as in the config of experiment propose")
-    for name, default in (("mixtures", 12), ("paired", 4), ("tokens", 400_000), ("vocabulary", 4096), ("width", 64),
-                          ("layers", 2), ("heads", 4), ("length", 128), ("batch", 16), ("validation-tokens", 40_000),
+    for name, default in (("mixtures", 12), ("paired", 4), ("tokens", 400_000), ("vocabulary", 2048), ("width", 64),
+                          ("layers", 2), ("heads", 4), ("length", 128), ("batch", 4), ("validation-tokens", 40_000),
                           ("draws", 200), ("seed", 1), ("threads", 2)):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, value in (("rate", 3e-3), ("concentration", 6.0), ("max-epochs", 4.0)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -40,8 +41,7 @@ class Hardware:
 
 def hardware(name: str) -> Hardware:
     """A card of hardware.yaml, by its name or the beginning of it, case aside. Raises InputError."""
-    text = (files("pretrain_data.experiments") / "hardware.yaml").read_text(encoding="utf-8")
-    known: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    known: dict[str, dict[str, Any]] = yaml.safe_load(_data("hardware.yaml"))
     found = [k for k in known if k.lower() == name.lower()] or [k for k in known if k.lower().startswith(name.lower())]
     if not found:
         raise InputError(f"no card {name!r}; there are {', '.join(known)}; or give --peak-tflops and --memory")
@@ -76,14 +76,24 @@ class Request:
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of the plan."""
+    """One number of the plan; see figures.yaml."""
 
     section: str
     name: str
     value: float | int | str
     unit: str
     why: str
-    source: str = ""
+    source: str
+
+
+@cache
+def _known() -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = yaml.safe_load(_data("figures.yaml"))
+    return found
+
+
+def _data(name: str) -> str:
+    return (files("pretrain_data.experiments") / name).read_text(encoding="utf-8")
 
 
 @dataclass
@@ -95,8 +105,11 @@ class Plan:
     figures: list[Figure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def add(self, *figure: Any) -> None:
-        self.figures.append(Figure(*figure))
+    def add(self, name: str, value: float | int | str, **details: Any) -> None:
+        """A figure of figures.yaml; `details` fill in its reason and source."""
+        about = _known()[name]
+        why, source = (about.get(key, "").format(**details) for key in ("why", "source"))
+        self.figures.append(Figure(about["section"], name, value, about.get("unit", ""), why, source))
 
     def value(self, name: str) -> float:
         """The figure of this name."""
@@ -123,7 +136,7 @@ def plan(request: Request) -> Plan:
     tokens = request.tokens
     if request.params:
         tokens = compute / 6 / found.shape.params
-        found.add("budget", "tokens for this size", tokens, "tokens", "C / 6N: the parameters were given")
+        found.add("tokens for this size", tokens)
     _phases(found, tokens)
     _optimiser(found, compute, tokens)
     _memory(found)
@@ -145,55 +158,20 @@ def _check(request: Request) -> None:
 
 def _budget(found: Plan, compute: float, wanted: float) -> None:
     r, law = found.request, CHINCHILLA
-    found.add("budget", "peak", r.card.tflops, "TFLOP/s a GPU", f"dense BF16 of a {r.card.name}", r.card.source)
-    found.add(
-        "budget",
-        "utilisation",
-        r.utilisation,
-        "of the peak",
-        "model FLOPs over peak; 0.38 to 0.43 at 8 to 16 thousand H100",
-        "Dubey et al. 2024, table 4; Chowdhery et al. 2022 report 0.46",
-    )
-    found.add(
-        "budget",
-        "uptime",
-        r.uptime,
-        "of the time",
-        "failures, restarts and checkpoints cost the rest",
-        "Dubey et al. 2024, 3.3.4: over 0.9",
-    )
-    found.add("budget", "compute", compute, "FLOPs", f"{r.gpus:,} GPUs · {r.days:g} days · peak · utilisation · uptime")
-    found.add(
-        "budget",
-        "parameters",
-        wanted,
-        "",
-        "given" if r.params else "C / 6D: forward 2, backward 4 FLOPs a parameter and token",
-        "Kaplan et al. 2020, 2.1",
-    )
+    found.add("peak", r.card.tflops, card=r.card.name, source=r.card.source)
+    found.add("utilisation", r.utilisation)
+    found.add("uptime", r.uptime)
+    found.add("compute", compute, gpus=r.gpus, days=r.days)
+    how = "given" if r.params else "C / 6D: forward 2, backward 4 FLOPs a parameter and token"
+    found.add("parameters", wanted, how=how)
     ratio = law["alpha"] * law["A"] / (law["beta"] * law["B"])
     best = ratio ** (1 / (law["alpha"] + law["beta"])) * (compute / 6) ** (law["beta"] / (law["alpha"] + law["beta"]))
-    found.add(
-        "budget",
-        "compute-optimal parameters",
-        best,
-        "",
-        "least loss for this compute, if inference cost nothing",
-        "Besiroglu et al. 2024: L = 1.8172 + 482.01/N^0.3478 + 2085.43/D^0.3658",
-    )
+    found.add("compute-optimal parameters", best)
 
     def loss(params: float) -> float:
         return law["E"] + law["A"] / params ** law["alpha"] + law["B"] / (compute / 6 / params) ** law["beta"]
 
-    excess = loss(wanted) / loss(best) - 1
-    found.add(
-        "budget",
-        "loss over the optimum",
-        round(excess, 5),
-        "relative",
-        f"N is {wanted / best:.2f} of the optimum; a smaller model is cheaper to serve",
-        "the same law",
-    )
+    found.add("loss over the optimum", round(loss(wanted) / loss(best) - 1, 5), times=wanted / best)
     if wanted > 1.5 * best:
         found.warnings.append(
             f"{wanted:.3g} parameters are {wanted / best:.1f} times the compute-optimal {best:.3g}: a smaller model on "
@@ -202,133 +180,39 @@ def _budget(found: Plan, compute: float, wanted: float) -> None:
 
 
 def _model(found: Plan) -> None:
-    s, r = found.shape, found.request
-    found.add(
-        "model",
-        "layers",
-        s.layers,
-        "",
-        f"width over layers is {s.hidden / s.layers:.0f}: both grow together",
-        "Kaplan et al. 2020, 3.1; Dubey et al. 2024, table 3: 128, 102, 130",
-    )
-    found.add(
-        "model",
-        "hidden",
-        s.hidden,
-        "",
-        f"a multiple of 128: {s.hidden} = {s.hidden // 128} · 128, whole tiles of the tensor cores",
-        "Anthony et al. 2024 (arXiv:2401.14489)",
-    )
-    found.add(
-        "model",
-        "heads",
-        s.heads,
-        "",
-        f"a multiple of 8, so that tensor parallelism splits them; {s.head_dim} each",
-        "Anthony et al. 2024",
-    )
-    found.add(
-        "model",
-        "key-value heads",
-        s.kv_heads,
-        "",
-        f"shared by groups of {s.heads // s.kv_heads}: the cache shrinks as much",
-        "Ainslie et al. 2023",
-    )
-    found.add(
-        "model",
-        "feed-forward",
-        s.ffn,
-        "",
-        "SwiGLU, 8/3 of hidden, rounded up to a multiple of 256",
-        "Shazeer 2020; Touvron et al. 2023",
-    )
-    found.add(
-        "model",
-        "vocabulary",
-        s.vocab,
-        "",
-        f"{r.vocab:,} of the tokenizer, rounded up to a multiple of 128",
-        "Anthony et al. 2024",
-    )
-    found.add(
-        "model",
-        "embeddings",
-        "tied" if s.tied else "untied",
-        "",
-        "tied where they would be a large part (under 4B)",
-        "Qwen2.5 report: tied up to 3B",
-    )
-    found.add("model", "parameters of this shape", s.params, "", "counted from the sizes above, embeddings included")
+    s = found.shape
+    found.add("layers", s.layers, ratio=s.hidden / s.layers)
+    found.add("hidden", s.hidden, tiles=s.hidden // 128)
+    found.add("heads", s.heads, head_dim=s.head_dim)
+    found.add("key-value heads", s.kv_heads, group=s.heads // s.kv_heads)
+    found.add("feed-forward", s.ffn)
+    found.add("vocabulary", s.vocab, vocab=found.request.vocab)
+    found.add("embeddings", "tied" if s.tied else "untied")
+    found.add("parameters of this shape", s.params)
 
 
 def _phases(found: Plan, tokens: float) -> None:
     r = found.request
     long, anneal = tokens * r.long_share, tokens * r.anneal_share
-    main = tokens - long - anneal
-    for name, amount, sequence in (("main", main, r.sequence), ("long", long, r.long_sequence)):
+    extra = 0.0
+    for name, amount, sequence in (("main", tokens - long - anneal, r.sequence), ("long", long, r.long_sequence)):
+        beside = found.shape.attention_flops(sequence) / (6 * found.shape.params)
+        # Annealing goes on at the length of the main phase.
+        extra += beside * (amount + (anneal if name == "main" else 0)) / tokens
         if amount:
-            found.add(
-                "schedule",
-                f"{name} phase",
-                amount,
-                "tokens",
-                f"{amount / tokens:.0%} at {sequence:,} tokens a "
-                "sequence"
-                + ("" if name == "main" else ": attention over long sequences costs, and long documents are few"),
-                "Xiong et al. 2023; Dubey et al. 2024, 3.4.2",
-            )
-            found.add(
-                "schedule",
-                f"RoPE base, {name}",
-                rope_base(sequence),
-                "",
-                "the least for this length, rounded up",
-                "Men et al. 2024 (arXiv:2405.14591), figure 1: 0.0424 · length^1.628",
-            )
-            share = found.shape.attention_flops(sequence) / (6 * found.shape.params)
-            found.add(
-                "schedule",
-                f"attention beside 6ND, {name}",
-                round(share, 4),
-                "of 6N",
-                "scores and weighted sums; days grow by as much in this phase",
-                "Chowdhery et al. 2022, appendix B",
-            )
+            found.add(f"{name} phase", amount, share=amount / tokens, sequence=sequence)
+            found.add(f"RoPE base, {name}", rope_base(sequence))
+            found.add(f"attention beside 6ND, {name}", round(beside, 4))
     if anneal:
-        found.add(
-            "schedule",
-            "annealing phase",
-            anneal,
-            "tokens",
-            f"{r.anneal_share:.0%}, the best documents, learning rate to a tenth of the peak and below",
-            "Hu et al. 2024 (MiniCPM), 4.3: a tenth of the tokens is enough",
-        )
-    extra = sum(
-        share * found.shape.attention_flops(length) / (6 * found.shape.params)
-        for share, length in ((1 - r.long_share, r.sequence), (r.long_share, r.long_sequence))
-    )
-    found.add(
-        "schedule",
-        "days with attention",
-        round(r.days * (1 + extra), 2),
-        "days",
-        "what 6ND leaves out, over all phases",
-    )
+        found.add("annealing phase", anneal, share=r.anneal_share)
+    found.add("days with attention", round(r.days * (1 + extra), 2))
     if extra > 0.1:
         found.warnings.append(
             f"attention adds {extra:.0%} to 6ND: plan {r.days * (1 + extra):.0f} days, or fewer tokens"
         )
     if r.unique_tokens:
         epochs = tokens / r.unique_tokens
-        found.add(
-            "schedule",
-            "epochs",
-            round(epochs, 2),
-            "",
-            f"over {r.unique_tokens:.3g} tokens that there are",
-            "Muennighoff et al. 2023: up to four are nearly as good as new tokens",
-        )
+        found.add("epochs", round(epochs, 2), unique=r.unique_tokens)
         if epochs > MOST_EPOCHS:
             found.warnings.append(f"{epochs:.1f} epochs: beyond {MOST_EPOCHS} repeated tokens are worth little")
 
@@ -342,79 +226,30 @@ def rope_base(sequence: int) -> int:
 
 def _optimiser(found: Plan, compute: float, tokens: float) -> None:
     r = found.request
-    step = r.gpus * r.sequence
-    batch = max(1, round(0.2920 * compute**0.3271 / step)) * step
-    if batch > 2 * 0.2920 * compute**0.3271:
+    best, step = 0.2920 * compute**0.3271, r.gpus * r.sequence
+    batch = max(1, round(best / step)) * step
+    if batch > 2 * best:
         found.warnings.append(
-            f"one sequence a GPU is {batch:.3g} tokens a step, over the best batch: use model parallelism"
+            f"one sequence a GPU is {batch:.3g} tokens a step, over the best batch of {best:.3g}: use model parallelism"
         )
     steps = tokens / batch
     warm = min(2000, max(100, round(0.01 * steps)))
-    found.add(
-        "optimiser",
-        "batch",
-        batch,
-        "tokens",
-        "0.2920 · C^0.3271, in whole sequences a GPU",
-        "Bi et al. 2024 (DeepSeek LLM), eq. 1",
-    )
-    found.add(
-        "optimiser",
-        "peak learning rate",
-        round(0.3118 * compute**-0.125, 7),
-        "",
-        "0.3118 · C^-0.1250: a start to try from",
-        "Bi et al. 2024, eq. 1",
-    )
-    found.add("optimiser", "steps", round(steps), "", "tokens over batch")
-    found.add(
-        "optimiser",
-        "warm-up",
-        warm * batch,
-        "tokens",
-        f"{warm:,} steps, linear",
-        "Bi et al. 2024 and Touvron et al. 2023: 2,000 steps",
-    )
+    found.add("batch", batch)
+    found.add("peak learning rate", round(0.3118 * compute**-0.125, 7))
+    found.add("steps", round(steps))
+    found.add("warm-up", warm * batch, steps=warm)
     if r.schedule == "constant":
-        flat = tokens * (1 - r.anneal_share) - warm * batch
-        found.add(
-            "optimiser",
-            "constant",
-            flat,
-            "tokens",
-            "at the peak: may be prolonged while data arrives, and any checkpoint annealed",
-            "Hu et al. 2024 (WSD)",
-        )
+        found.add("constant", tokens * (1 - r.anneal_share) - warm * batch)
     else:
-        found.add(
-            "optimiser",
-            "cosine",
-            tokens - warm * batch,
-            "tokens",
-            "to a tenth of the peak; its length must be known from the start",
-            "Hoffmann et al. 2022, appendix B",
-        )
+        found.add("cosine", tokens - warm * batch)
 
 
 def _memory(found: Plan) -> None:
-    r, s = found.request, found.shape
-    state = s.params * TRAINING_BYTES
+    r = found.request
+    state = found.shape.params * TRAINING_BYTES
     least = math.ceil(state / (0.7 * r.card.memory * 1e9))
-    found.add(
-        "memory",
-        "training state",
-        round(state / 1e9, 1),
-        "GB",
-        "16 bytes a parameter: weights, gradients, Adam in mixed precision",
-        "Rajbhandari et al. 2020, section 3",
-    )
-    found.add(
-        "memory",
-        "GPUs that hold it",
-        least,
-        "",
-        f"at 70 % of {r.card.memory:g} GB each, activations in the rest; sharded or in tensor and pipeline parallel",
-    )
+    found.add("training state", round(state / 1e9, 1))
+    found.add("GPUs that hold it", least, memory=r.card.memory)
     if least > r.gpus:
         found.warnings.append(f"the training state needs {least} GPUs and there are {r.gpus}")
 
@@ -422,36 +257,16 @@ def _memory(found: Plan) -> None:
 def _serving(found: Plan, card: Hardware, compute: float) -> None:
     r, s = found.request, found.shape
     room = r.serve_cards * card.memory * 1e9 * (1 - r.serve_margin)
-    weights = s.params * BYTES[r.serve_precision]
-    cache = s.kv_bytes(r.serve_context * r.serve_requests)
+    weights, cache_ = s.params * BYTES[r.serve_precision], s.kv_bytes(r.serve_context * r.serve_requests)
+    found.add("weights", round(weights / 1e9, 1), bytes=BYTES[r.serve_precision], precision=r.serve_precision)
+    found.add("key-value cache", round(cache_ / 1e9, 1), requests=r.serve_requests, context=r.serve_context)
     found.add(
-        "serving",
-        "weights",
-        round(weights / 1e9, 1),
-        "GB",
-        f"{BYTES[r.serve_precision]:g} bytes a parameter in {r.serve_precision}",
+        "room", round(room / 1e9, 1), cards=r.serve_cards, card=card.name, margin=r.serve_margin, source=card.source
     )
-    found.add(
-        "serving",
-        "key-value cache",
-        round(cache / 1e9, 1),
-        "GB",
-        f"{r.serve_requests} requests of {r.serve_context:,} tokens in 16 bits",
-    )
-    found.add(
-        "serving",
-        "room",
-        round(room / 1e9, 1),
-        "GB",
-        f"{r.serve_cards} × {card.name} less {r.serve_margin:.0%} margin for activations and fragments",
-        card.source,
-    )
-    fits = weights + cache <= room
-    found.add(
-        "serving", "fits", "yes" if fits else "no", "", f"{(weights + cache) / 1e9:.1f} GB of {room / 1e9:.1f} GB"
-    )
+    fits = weights + cache_ <= room
+    found.add("fits", "yes" if fits else "no", needed=(weights + cache_) / 1e9, room=room / 1e9)
     if not fits:
-        cards = math.ceil((weights + cache) / (card.memory * 1e9 * (1 - r.serve_margin)))
+        cards = math.ceil((weights + cache_) / (card.memory * 1e9 * (1 - r.serve_margin)))
         most = largest_served(room, r)
         text = f"it doesn't fit {r.serve_cards} × {card.name}: take {2 ** math.ceil(math.log2(cards))} of them"
         if most:

@@ -79,6 +79,10 @@ class EndpointConfig(BaseModel):
                 body[name] = getattr(self, name)
         return {**body, **self.extra}
 
+    def key(self, messages: Sequence[dict[str, str]]) -> str:
+        """Names a question by all that decides its answer; the address and our patience don't."""
+        return digest(self.request(messages))
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -119,8 +123,8 @@ class Endpoint:
         self.requests = 0
 
     def key(self, messages: Sequence[dict[str, str]]) -> str:
-        """Names a question by all that decides its answer; the address and our patience don't."""
-        return digest(self.config.request(messages))
+        """See EndpointConfig.key."""
+        return self.config.key(messages)
 
     def ask(self, messages: Sequence[dict[str, str]], allowed: Callable[[], None] = lambda: None) -> Answer:
         """Ask, with further tries. `allowed` is called before each request and may raise to stop.

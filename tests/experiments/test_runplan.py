@@ -24,8 +24,8 @@ def test_budget_by_hand() -> None:
     # 512 · 60 · 86,400 s · 989e12 · 0.4 · 0.9
     assert found.value("compute") == pytest.approx(9.4498e23, rel=1e-4)
     assert found.value("parameters") == pytest.approx(9.4498e23 / 12e12, rel=1e-4)
-    # Besiroglu et al.: N_opt = (αA / βB)^(1/(α+β)) · (C/6)^(β/(α+β)), worked out apart: 0.07645^1.40134 = 0.02731,
-    # (1.57497e23)^0.51261 = 3.4087e11·… by logarithms: ln = 0.51261 · 53.4137 = 27.3804.
+    # N = (αA / βB)^(1/(α+β)) · (C/6)^(β/(α+β)) with Besiroglu et al.'s law, by logarithms:
+    # ln(167.643 / 762.850) / 0.7136 + 0.51261 · ln(1.57497e23) = −2.12335 + 27.38036; e^25.25701 = 9.311e10
     assert found.value("compute-optimal parameters") == pytest.approx(9.31e10, rel=2e-3)
     main, long, anneal = (found.value(f"{n} phase") for n in ("main", "long", "annealing"))
     assert main + long + anneal == pytest.approx(2e12)
