@@ -43,7 +43,7 @@ from pretrain_data.fingerprint import code_version, config_digest, maker_fingerp
 from pretrain_data.hashing import digest
 from pretrain_data.leftovers import STAGING, Leftover
 from pretrain_data.progress import Say, ShardProgress, TaskProgress
-from pretrain_data.reuse import shard_inputs, take_over, write_shards
+from pretrain_data.reuse import changes, linked, shard_inputs, take_over, write_shards
 from pretrain_data.shardrun import run_shard
 from pretrain_data.stage import OrderStage, Shard, SourceStage, Stage, StageRun, Unit
 from pretrain_data.usage import Meter
@@ -179,6 +179,12 @@ class Pipeline:
         self._clear(staging, keep=not force)
         run = self._stage_run(name, source, staging)
         meter = Meter(self.spark, f"pretrain-data {name}")
+        inputs: dict[str, str] = {}
+        if not isinstance(stage, OrderStage):
+            inputs = shard_inputs(source)
+            if not force:
+                run.unchanged, run.gone = changes(final, maker, inputs)
+                run.take_over = lambda names: take_over(final, staging, maker, inputs, names)
         with errors_from_workers(), TaskProgress(name, self.spark, self.say):
             stage.prepare(run)
         if isinstance(stage, OrderStage):
@@ -186,9 +192,8 @@ class Pipeline:
                 stage.write(run, staging)
             entries = _entries_of(self._blocks(run, staging))
         else:
-            inputs = shard_inputs(source)
             if stage.shardwise and not force:
-                run.metrics["shards_taken_over"] = take_over(final, staging, maker, inputs)
+                run.metrics["shards_taken_over"] = run.take_over(run.unchanged)
             self._run_shards(stage, source, staging)
             entries = _sidecars(source.shards, staging)
             _check(name, source, entries)
@@ -208,7 +213,7 @@ class Pipeline:
         shutil.rmtree(staging / "scratch", ignore_errors=True)
         shutil.rmtree(staging / "attempts", ignore_errors=True)
         _remove_temporary(staging)
-        manifest["files"] = self._other_files(staging, entries, run)
+        manifest["files"] = self._other_files(staging, entries, run, final)
         manifest["usage"] = meter.read()
         write_atomically(staging / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
         publish(staging, final)
@@ -281,14 +286,13 @@ class Pipeline:
         )
         return sorted([*(known[n] for n in there if n in known), *counted], key=lambda block: str(block["name"]))
 
-    def _other_files(self, staging: Path, entries: list[dict[str, Any]], run: StageRun) -> dict[str, Any]:
-        """Size and checksum of what lies in the output beside its shards."""
+    def _other_files(self, staging: Path, entries: list[dict[str, Any]], run: StageRun, final: Path) -> dict[str, Any]:
+        """Size and checksum of what lies in the output beside its shards; of what is linked from `final`, as known."""
         shards = {f"{kind}/{e['name']}.parquet" for e in entries for kind in ("documents", "dropped")}
         others = [name for name in inventory.files(staging) if name not in shards and not name.endswith(EMPTY)]
-        unknown = [name for name in others if name not in run.files]
-        return {n: run.files[n] for n in others if n in run.files} | inventory.stamps(
-            self.spark, staging, unknown, run.tasks
-        )
+        known = linked(final, staging, others) | {name: run.files[name] for name in others if name in run.files}
+        fresh = inventory.stamps(self.spark, staging, [name for name in others if name not in known], run.tasks)
+        return dict(sorted((known | fresh).items()))
 
     def _manifest(
         self,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from pretrain_data.writer import write_atomically
 
 #: What came of each shard, one JSON line a shard, beside the manifest.
 SHARDS = "_shards.jsonl"
+#: Of the files that belong to a shard by their name.
+SUFFIXES = (".parquet", ".arrow")
 
 
 def shard_inputs(source: Dataset) -> dict[str, str]:
@@ -45,33 +48,63 @@ def write_shards(folder: Path, entries: list[dict[str, Any]], inputs: dict[str, 
     write_atomically(folder / SHARDS, "".join(f"{line}\n" for line in lines))
 
 
-def take_over(final: Path, staging: Path, maker: str, inputs: dict[str, str]) -> int:
-    """Link what is unchanged from the output `final` into `staging`; how many shards that were.
+def changes(final: Path, maker: str, inputs: dict[str, str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Which shards of `inputs` are what they were in the output `final`, and which of its shards are gone."""
+    before = {entry["name"]: entry for entry in _entries(final, maker)}
+    same = {name for name, e in before.items() if inputs.get(name) == e["input"] and _whole(final, e)}
+    return frozenset(same), frozenset(before) - frozenset(inputs)
+
+
+def take_over(
+    final: Path, staging: Path, maker: str, inputs: dict[str, str], only: Container[str] | None = None
+) -> int:
+    """Link what is unchanged (and in `only`) from the output `final` into `staging`; how many shards that were.
 
     A shard that `staging` has already is left as it is. Of each shard every file named after it is
     taken, in whatever folder a stage put it; folders of a day (`dt=…`) are part of a shard's name.
     """
-    try:
-        manifest = read_manifest(final)
-    except InputError:
-        return 0  # a broken manifest vouches for nothing
-    if manifest is None or manifest.get("maker") != maker or not (final / SHARDS).is_file():
-        return 0
     folders = [p for p in sorted(final.rglob("*")) if p.is_dir() and "=" not in str(p.relative_to(final))]
     count = 0
-    for line in (final / SHARDS).read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
+    for entry in _entries(final, maker):
         name = entry["name"]
+        if only is not None and name not in only:
+            continue
         sidecar = staging / "shards" / f"{name}.json"
         if inputs.get(name) != entry.pop("input") or sidecar.exists() or not _whole(final, entry):
             continue
         for folder in folders:
-            path = folder / f"{name}.parquet"
-            if path.is_file():
-                _link(path, staging / path.relative_to(final))
+            for suffix in SUFFIXES:
+                path = folder / f"{name}{suffix}"
+                if path.is_file():
+                    _link(path, staging / path.relative_to(final))
         write_atomically(sidecar, json.dumps(entry, ensure_ascii=False, sort_keys=True))
         count += 1
     return count
+
+
+def linked(final: Path, staging: Path, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Size and checksum of those of the files that are one with a file of the output `final`, from its manifest."""
+    try:
+        manifest = read_manifest(final)
+    except InputError:
+        return {}
+    stamps = manifest.get("files", {}) if manifest else {}
+    return {
+        name: stamps[name]
+        for name in names
+        if name in stamps and (final / name).exists() and (final / name).samefile(staging / name)
+    }
+
+
+def _entries(final: Path, maker: str) -> list[dict[str, Any]]:
+    """What came of each shard of an output that the same maker made, else nothing."""
+    try:
+        manifest = read_manifest(final)
+    except InputError:
+        return []  # a broken manifest vouches for nothing
+    if manifest is None or manifest.get("maker") != maker or not (final / SHARDS).is_file():
+        return []
+    return [json.loads(line) for line in (final / SHARDS).read_text(encoding="utf-8").splitlines()]
 
 
 def _whole(final: Path, entry: dict[str, Any]) -> bool:

@@ -8,8 +8,8 @@ happen around it, in `pipeline` and `dataset`. A stage that must look at the who
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -124,20 +124,32 @@ class StageRun:
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: Tells whoever watches the run one line; the pipeline puts the stage's name before it.
     say: Callable[[str], None] = lambda line: None
+    #: Shards whose input and maker are those of the last commit, and shards of it that are gone from the input.
+    unchanged: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+    #: Takes over the named ones of `unchanged` with all their files; `process` then never sees them.
+    take_over: Callable[[Container[str]], int] = field(default=lambda names: 0)
 
     def warn(self, text: str) -> None:
         """Say something that a person should look at; it is printed and kept in the manifest."""
         self.warnings.append(text)
 
-    def scan(self, columns: list[str], function: ShardFunction, schema: pa.Schema) -> DataFrame:
-        """A DataFrame made by `function(batches, shard)` over every input shard, one task a shard.
+    def scan(
+        self,
+        columns: list[str],
+        function: ShardFunction,
+        schema: pa.Schema,
+        shards: tuple[Shard, ...] | None = None,
+    ) -> DataFrame:
+        """A DataFrame made by `function(batches, shard)` over every input shard (or `shards`), one task a shard.
 
         Only `columns` are read. `batches` holds the shard's rows in order, so that (shard, row
         number) names a document densely and for good.
         """
         from pretrain_data.dataset import scan
 
-        return scan(self.spark, self.source, columns, function, schema, self.tasks)
+        source = self.source if shards is None else replace(self.source, shards=shards)
+        return scan(self.spark, source, columns, function, schema, self.tasks)
 
 
 class Stage(Generic[C]):

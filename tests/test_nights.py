@@ -20,6 +20,7 @@ STAGES = {
     "pii": {},
     # The precedence: of pages alike, the one that was crawled first is kept.
     "dedup": {
+        "incremental": True,
         "threshold": 0.7,
         "verify": "exact",
         "survivor": [{"column": "crawl_date", "order": "asc"}, {"column": "source_id", "order": "asc"}],

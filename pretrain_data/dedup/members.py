@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pretrain_data.dedup import curve
+from pretrain_data.dedup.index import Index
 from pretrain_data.dedup.store import Store
 from pretrain_data.dedup.survivors import RankBy, choose, ranks
 from pretrain_data.graph.forest import Forest
@@ -74,19 +75,24 @@ def sums(spark: SparkSession, meta: Path) -> list[dict[str, Any]]:
     return [{k: v if isinstance(v, str) else int(v) for k, v in row.asDict().items()} for row in grouped.collect()]
 
 
-def members(meta: Path, shards: tuple[Shard, ...], nodes: Any) -> pa.Table:
-    """Ids and ranking columns of the documents `nodes`, in their order."""
+def members(meta: Path, shards: tuple[Shard, ...], nodes: Any, index: Index, before: tuple[Shard, ...]) -> pa.Table:
+    """Ids, groups and ranking columns of the documents `nodes`, in their order; those of `before` from the index."""
     parts = []
-    edges = np.searchsorted(nodes, [s.first_row or 0 for s in shards] + [np.iinfo(np.int64).max])
-    for shard, low, high in zip(shards, edges[:-1], edges[1:], strict=True):
-        path = meta / f"{shard.name.replace('/', '--')}.parquet"
-        if high > low:
-            parts.append(pq.read_table(path).take(pa.array(nodes[low:high] - (shard.first_row or 0))))
+    every = before + shards
+    edges = np.searchsorted(nodes, [s.first_row or 0 for s in every] + [np.iinfo(np.int64).max])
+    for i, (shard, low, high) in enumerate(zip(every, edges[:-1], edges[1:], strict=True)):
+        rows = nodes[low:high] - (shard.first_row or 0)
+        if high > low and i < len(before):
+            parts.append(index.members(shard, rows))
+        elif high > low:
+            part = pq.read_table(meta / f"{shard.name.replace('/', '--')}.parquet").take(pa.array(rows))
+            parts.append(part.append_column("similar_group", part["doc_id"]))
     if parts:
         return pa.concat_tables(parts, promote_options="permissive")
     text, number = pa.array([], pa.string()), pa.array([], pa.int64())
     return pa.table(
         {"doc_id": text, "source_id": text, "lang": text, "channel": text, "chars": number, "tokens": number}
+        | {"similar_group": text}
     )
 
 
@@ -102,10 +108,14 @@ class Clusters:
         exact: bool,
         split: bool,
         margin: float,
+        fixed: int = 0,
     ) -> None:
+        """The first `fixed` nodes were kept by an earlier day: they rank first, by their number, and stay."""
         self.store, self.forest, self.table = store, forest, table
         self.exact, self.split, self.margin = exact, split, margin
-        self.rank = ranks(table, criteria) if len(forest.nodes) else np.zeros(0, np.int64)
+        self.fixed = fixed
+        new = ranks(table.slice(fixed), criteria) if len(forest.nodes) > fixed else np.zeros(0, np.int64)
+        self.rank = np.concatenate([np.arange(fixed), fixed + new])
 
     def survivors(self, threshold: float) -> tuple[Any, Any]:
         """For each member the index of its survivor, itself where it stays, and its similarity to it."""
@@ -114,7 +124,8 @@ class Clusters:
         def similar(first: Any, second: Any) -> Any:
             return self.store.similarities(nodes[first], nodes[second], self.exact)
 
-        return choose(self.forest.clusters(threshold), self.rank, similar, threshold - self.margin, self.split)
+        cluster = self.forest.clusters(threshold)
+        return choose(cluster, self.rank, similar, threshold - self.margin, self.split, self.fixed)
 
     def gone(self, threshold: float) -> Any:
         """Which members a run at `threshold` drops."""

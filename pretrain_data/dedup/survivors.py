@@ -53,12 +53,15 @@ def ranks(table: pa.Table, criteria: tuple[RankBy, ...]) -> I64:
     return out
 
 
-def choose(cluster: I64, rank: I64, similar: Similarity, keep_within: float, split: bool) -> tuple[I64, F32]:
+def choose(
+    cluster: I64, rank: I64, similar: Similarity, keep_within: float, split: bool, fixed: int = 0
+) -> tuple[I64, F32]:
     """For each node its survivor (itself, for one that stays) and its similarity to it.
 
     `cluster[i]` is the component of node i. Members are taken by rank. With `split`, one that is less similar
     than `keep_within` to every survivor of its cluster so far becomes a survivor too: a chain of near-misses
-    then doesn't lose documents that nothing kept stands for. Else the best ranked is the only survivor.
+    then doesn't lose documents that nothing kept stands for. Else the best ranked is the only survivor. The first
+    `fixed` nodes survive whatever they are like: an earlier day has kept them.
 
     All clusters go one step at a time together: in each, the best ranked that still waits survives, and stands
     for those near it. So `similar` is called as often as the most split cluster has survivors.
@@ -74,6 +77,7 @@ def choose(cluster: I64, rank: I64, similar: Similarity, keep_within: float, spl
             break
         found = similar(best, rest)
         near = found >= np.float32(keep_within) if split else np.ones(len(rest), np.bool_)
+        near &= rest >= fixed
         survivor[rest[near]] = best[near]
         value[rest[near]] = found[near]
         waiting = rest[~near]

@@ -23,7 +23,7 @@ import zstandard
 
 from pretrain_data import schema
 from pretrain_data.errors import InputError
-from pretrain_data.formats.sources import SUFFIXES, format_of, list_files, pack
+from pretrain_data.formats.sources import SUFFIXES, format_of, list_files, pack_by_day
 from pretrain_data.hashing import digest
 from pretrain_data.stage import Processed, Shard, Unit
 
@@ -43,7 +43,7 @@ def plan_documents(spec: str, root: Path) -> list[Shard]:
     files = [(path, label) for path, label in list_files(spec, root) if _format(path)]
     if not files:
         raise InputError(f"{root / spec}: no Parquet or JSONL file there ({', '.join(sorted(_FORMATS))})")
-    return pack([unit for path, label in files for unit in _units(path, label)], SHARD_BYTES)
+    return pack_by_day([unit for path, label in files for unit in _units(path, label)], SHARD_BYTES)
 
 
 def fingerprint(shards: tuple[Shard, ...] | list[Shard]) -> str:

@@ -59,8 +59,8 @@ def band_keys(signatures, count, rows):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def bucket_pairs(keys, documents, anchors, window):  # type: ignore[no-untyped-def]
-    """Candidate pairs of buckets, from rows sorted by (key, document).
+def bucket_pairs(keys, documents, anchors, window, first_new=0):  # type: ignore[no-untyped-def]
+    """Candidate pairs of buckets, from rows sorted by (key, document), whose second is at least `first_new`.
 
     In a bucket every document is paired with the first `anchors` and the `window` before it: all pairs in a
     bucket of up to anchors + window + 1, and a bounded number a document in a larger one. Returns (first,
@@ -74,6 +74,8 @@ def bucket_pairs(keys, documents, anchors, window):  # type: ignore[no-untyped-d
         for i in range(len(keys)):
             if i and keys[i] != keys[i - 1]:
                 start = i
+            if documents[i] < first_new:
+                continue
             place = i - start
             low = max(start, i - window)
             head = min(start + anchors, low)
@@ -88,3 +90,47 @@ def bucket_pairs(keys, documents, anchors, window):  # type: ignore[no-untyped-d
             capped += place - (head - start) - (i - low)
         size = at
     return first, second, capped
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _leap(values, at, wanted):  # type: ignore[no-untyped-def]
+    """The first place from `at` on whose value isn't under `wanted`, in steps that double, then by halves."""
+    step, low, high = 1, at, at
+    while high < len(values) and values[high] < wanted:
+        low = high + 1
+        high += step
+        step *= 2
+    high = min(high, len(values))
+    while low < high:
+        middle = (low + high) // 2
+        if values[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@nb.njit(cache=True, nogil=True)
+def meeting(keys, wanted, most):  # type: ignore[no-untyped-def]
+    """Places in `keys` (sorted, with repeats) of values of `wanted` (sorted, distinct), the first `most` of each.
+
+    Costs min(n, m) · log(n / m) steps: the longer of the two is passed over in leaps. Source: Bentley and Yao 1976
+    ("An almost optimal algorithm for unbounded searching").
+    """
+    out = np.empty(len(keys), np.int64)
+    at = i = j = 0
+    while i < len(keys) and j < len(wanted):
+        if keys[i] < wanted[j]:
+            i = _leap(keys, i, wanted[j])
+        elif keys[i] > wanted[j]:
+            j = _leap(wanted, j, keys[i])
+        else:
+            taken = 0
+            while i < len(keys) and keys[i] == wanted[j]:
+                if taken < most:
+                    out[at] = i
+                    at += 1
+                    taken += 1
+                i += 1
+            j += 1
+    return out[:at].copy()

@@ -58,3 +58,18 @@ def test_buckets_give_all_pairs_up_to_the_bound(keys: list[int], anchors: int, w
     assert found == expected
     total = sum(n * (n - 1) // 2 for n in (keys.count(key) for key in set(keys)))
     assert capped == total - len(found)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(-9, 9), max_size=60), st.sets(st.integers(-12, 12)), st.integers(1, 4))
+def test_sorted_keys_meet_as_in_a_table(keys: list[int], wanted: set[int], most: int) -> None:
+    ordered = sorted(keys)
+    found = lsh.meeting(np.array(ordered, np.int64), np.array(sorted(wanted), np.int64), most)
+    expected = [i for i, key in enumerate(ordered) if key in wanted and i - ordered.index(key) < most]
+    assert found.tolist() == expected
+
+
+def test_of_old_documents_none_is_paired_with_another() -> None:
+    first, second, capped = lsh.bucket_pairs(np.zeros(6, np.int64), np.arange(6), 1, 1, 3)
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 3), (2, 3), (0, 4), (3, 4), (0, 5), (4, 5)]
+    assert capped == 1 + 2 + 3

@@ -230,3 +230,12 @@ def test_a_large_bucket_is_found_whole_and_what_it_spared_is_counted(tmp_path: P
     left_out = sum(j - 12 for j in range(13, 300))
     bands = manifest["metrics"]["bands"]
     assert manifest["metrics"]["pairs_left_out_of_large_buckets"] == bands * left_out
+
+
+def test_documents_that_meet_nowhere_all_stay(tmp_path: Path, spark: Any) -> None:
+    """One document alone: no bucket has a pair, in any partition."""
+    table = pa.table({"id": ["only"], "text": ["一个人的文字，与谁都不相同，也没有谁与它相同。"], "lang": ["zh"]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    kept, dropped, out = dedup(tmp_path, spark)
+    assert (list(kept), dropped) == (["only"], {})
+    assert json.loads((out / "_manifest.json").read_text())["metrics"]["pairs_left_out_of_large_buckets"] == 0
