@@ -34,7 +34,12 @@ PLACEHOLDERS = {
     "NAME": "gopher_dup_5gram",
 }
 #: Commands of ours that are looked at and not run, and why.
-NOT_RUN = {"explore": "serves until it is ended; tests/explorer opens it", "nightly": "its input is the reader's own"}
+NOT_RUN = {
+    "explore": "serves until it is ended; tests/explorer opens it",
+    "nightly": "its input is the reader's own",
+    "experiment fit": "the losses are the reader's own; tests/experiments has some",
+    "experiment watch": "likewise",
+}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -72,8 +77,11 @@ def place(
 def run_ours(words: list[str]) -> None:
     """One of our commands, in this process; those in NOT_RUN are parsed alone."""
     words = [word for word in words if word != "--open"]
-    if words[0] in NOT_RUN:
-        typer.main.get_command(app).commands[words[0]].make_context(words[0], words[1:])  # type: ignore[attr-defined]
+    if words[0] in NOT_RUN or " ".join(words[:2]) in NOT_RUN:
+        found, rest = typer.main.get_command(app), words
+        while hasattr(found, "commands"):
+            found, rest = found.commands[rest[0]], rest[1:]
+        found.make_context(words[0], rest)
         return
     if words[0] == "init":
         Path(words[1]).unlink(missing_ok=True)
