@@ -10,11 +10,15 @@ __version__ = "0.1.0"
 
 _numba_cache.use()
 
+#: What `from pretrain_data import …` offers, and the module that has it.
+_OFFERED = {"open_blocks": "reader", "run_stage": "notebook", "texts": "texts"}
+
 
 def __getattr__(name: str) -> Any:
     # On demand: a worker that only runs kernels should not pay for the reader's imports.
-    if name == "open_blocks":
-        from pretrain_data.reader import open_blocks
+    if name in _OFFERED:
+        from importlib import import_module
 
-        return open_blocks
+        module = import_module(f"pretrain_data.{_OFFERED[name]}")
+        return module if name == _OFFERED[name] else getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -39,6 +39,9 @@ class SparkConfig(BaseModel):
         ge=1,
         description="Tasks of a pass and shuffle partitions; never changes an output. Default: one a shard.",
     )
+    event_log: Path | None = Field(
+        default=None, description="Folder for Spark's event logs, which its history server shows; default: none."
+    )
     conf: dict[str, str | int | float | bool] = Field(default_factory=dict, description="Any further Spark properties.")
 
 
@@ -191,7 +194,7 @@ def _resolve_paths(model: Any, root: Path) -> Any:
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, Path):
-            new: Any = _resolve(value, root, always=name in ("workspace", "out"))
+            new: Any = _resolve(value, root, always=name in ("workspace", "event_log", "out"))
         elif isinstance(value, list | tuple) and any(isinstance(v, Path | BaseModel) for v in value):
             new = type(value)(_resolve(v, root) if isinstance(v, Path) else _resolve_paths(v, root) for v in value)
         elif isinstance(value, BaseModel):

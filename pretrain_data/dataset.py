@@ -109,7 +109,7 @@ def _read_unit(
 ) -> Iterator[pa.RecordBatch]:
     if unit.format == NATIVE:
         try:
-            with pq.ParquetFile(unit.path) as file:
+            with pq.ParquetFile(unit.path, page_checksum_verification=True) as file:
                 present = file.schema_arrow.names
                 wanted = present if columns is None else [c for c in columns if c in present]
                 yield from file.iter_batches(batch_size=BATCH_ROWS, columns=wanted, use_threads=False)

@@ -51,6 +51,7 @@ _WAYS = {
     errno.EACCES: "see that this user may write there",
     errno.EPERM: "see that this user may write there",
     errno.EIO: "see to the disk",
+    errno.ENOENT: "put it back, or leave it out for good",
 }
 
 
@@ -75,9 +76,9 @@ _RAISED = re.compile(r"^pretrain_data\.errors\.(\w+): (.*?)(?=^\S*Error|^\s*SQLS
 def errors_from_workers() -> Iterator[None]:
     """Raise an error of ours that a Spark worker met as what it is, without Spark's wrapping.
 
-    Raises WorkerDied where a worker didn't live to raise anything.
+    Raises WorkerDied where a worker didn't live to raise anything, PretrainDataError where the JVM didn't.
     """
-    from py4j.protocol import Py4JJavaError
+    from py4j.protocol import Py4JError, Py4JJavaError
     from pyspark.errors import PySparkException, PythonException
 
     try:
@@ -95,3 +96,8 @@ def errors_from_workers() -> Iterator[None]:
             raise
         name, message = found[-1]
         raise globals().get(name, PretrainDataError)(message.strip()) from error
+    except (Py4JError, ConnectionRefusedError) as error:
+        raise PretrainDataError(
+            "Spark's JVM ended without a word: killed, or out of memory (spark.driver_memory); "
+            "run again: it goes on with what is not done"
+        ) from error

@@ -38,8 +38,8 @@ def stamps(spark: SparkSession, folder: Path, names: list[str], tasks: int | Non
     return {row.pop("name"): row for row in rows}
 
 
-def count_documents(spark: SparkSession, folder: Path, tasks: int | None) -> list[dict[str, Any]]:
-    """Rows, characters, tokens, bytes and checksum of each Parquet file below `folder`, sorted by name."""
+def count_documents(spark: SparkSession, folder: Path, names: list[str], tasks: int | None) -> list[dict[str, Any]]:
+    """Rows, characters, tokens, bytes and checksum of the named Parquet files of `folder`, sorted by name."""
 
     def work(shard: Shard) -> Iterator[pa.RecordBatch]:
         path = Path(shard.units[0].path)
@@ -52,7 +52,6 @@ def count_documents(spark: SparkSession, folder: Path, tasks: int | None) -> lis
                 row["chars"] += pc.sum(pc.utf8_length(batch.column("text"))).as_py() or 0
         yield pa.RecordBatch.from_pylist([row], _BLOCK)
 
-    names = [n for n in files(folder) if n.endswith(".parquet")]
     return [
         r | {"name": r["name"].removesuffix(".parquet")} for r in _on_files(spark, folder, names, work, _BLOCK, tasks)
     ]

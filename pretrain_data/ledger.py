@@ -46,7 +46,7 @@ def funnel_table(rows: list[dict[str, Any]]) -> Table:
     table.add_column("stage")
     for heading in ("in", "kept", "dropped", "Mchars", "Mtokens", "seconds"):
         table.add_column(heading, justify="right")
-    table.add_column("dropped most by")
+    table.add_column("dropped most by", overflow="fold")
     for row in rows:
         rules = sorted(row["rules"].items(), key=lambda item: (-item[1][0], item[0]))[:TOP_RULES]
         table.add_row(

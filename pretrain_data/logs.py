@@ -1,8 +1,8 @@
 """What a run says while it works, on the standard error: plain lines, or JSON objects for a log collector.
 
 `PRETRAIN_DATA_LOG=json` chooses the latter: time (UTC, RFC 3339), run (the same for all lines of a process), level,
-stage where the line is about one, message. An environment variable, since it belongs to where a job runs and
-not to what it makes.
+stage and partition (a shard's name) where the line is about one, message. An environment variable, since it
+belongs to where a job runs and not to what it makes.
 """
 
 from __future__ import annotations
@@ -25,13 +25,17 @@ def as_json() -> bool:
     return os.environ.get(VARIABLE) == "json"
 
 
-def sayer(stages: list[str]) -> Callable[[str], None]:
-    """A function that says a line; `stages` are the names that a line may begin with."""
+def sayer(stages: list[str]) -> Callable[..., None]:
+    """A function that says a line; `stages` are the names that a line may begin with.
+
+    What the line is about may be given by name (`partition`); plain lines leave it out.
+    """
     if not as_json():
-        return Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print
+        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        return lambda line, **about: console.print(line)
     run = uuid.uuid4().hex[:12]
 
-    def say(line: str) -> None:
+    def say(line: str, **about: str) -> None:
         level = "warning" if line.startswith(WARNING) else "info"
         message = line.removeprefix(WARNING)
         stage, colon, rest = message.partition(": ")
@@ -41,6 +45,7 @@ def sayer(stages: list[str]) -> Callable[[str], None]:
             "run": run,
             "level": level,
             "stage": stage if known else None,
+            "partition": about.get("partition"),
             "message": rest if known else message,
         }
         print(json.dumps(entry, ensure_ascii=False), file=sys.stderr, flush=True)

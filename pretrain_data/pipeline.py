@@ -13,9 +13,10 @@ import os
 import shutil
 import socket
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +24,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from py4j.protocol import Py4JError
 
-from pretrain_data import inventory, leftovers, schema, session
+from pretrain_data import inventory, leftovers, lineage, schema, session
 from pretrain_data.commit import publish
 from pretrain_data.config import PipelineConfig
 from pretrain_data.dataset import MANIFEST, Dataset, document_schema, read_manifest, run_on_shards
@@ -40,10 +42,11 @@ from pretrain_data.errors import (
 from pretrain_data.fingerprint import code_version, config_digest, maker_fingerprint, stage_fingerprint, stage_seed
 from pretrain_data.hashing import digest
 from pretrain_data.leftovers import STAGING, Leftover
-from pretrain_data.progress import Progress
+from pretrain_data.progress import Say, ShardProgress, TaskProgress
 from pretrain_data.reuse import shard_inputs, take_over, write_shards
 from pretrain_data.shardrun import run_shard
 from pretrain_data.stage import OrderStage, Shard, SourceStage, Stage, StageRun, Unit
+from pretrain_data.usage import Meter
 from pretrain_data.verify import EMPTY
 from pretrain_data.writer import merge_counts, write_atomically
 
@@ -77,14 +80,18 @@ class Pipeline:
         root: Path,
         spark: SparkSession | None = None,
         say: Callable[[str], None] = lambda line: None,
-        note: Callable[[str], None] = lambda line: None,
+        note: Say = lambda line, **about: None,
     ) -> None:
-        """`say` is for what a person should see while it runs, `note` for what only a log wants as well."""
+        """`say` is for what a person should see while it runs, `note` for what only a log wants as well.
+
+        `note` gets by name what a line is about: `partition`, a shard's name.
+        """
         self.config, self.root, self.say, self.note = config, root, say, note
         self.stages = {name: stages[name](config.stage_config(name)) for name in config.configured()}
         self.workspace = config.workspace
         self._spark = spark
         self._own_spark = False
+        self.lineage = lineage.of_environment(self.say)
 
     # --- what a user calls ----------------------------------------------------------------------
 
@@ -96,10 +103,10 @@ class Pipeline:
         Raises Busy where another run still holds the workspace after `wait` seconds.
         """
         names = self._between(first, last)
-        with self._lock(wait):
+        with storage(self.workspace), self._lock(wait):
             try:
                 for name in names:
-                    with storage(self.workspace):
+                    with self.lineage.stage(name):
                         outcome = self._run_stage(name, force)
                     yield outcome
             finally:
@@ -116,7 +123,7 @@ class Pipeline:
                 row["state"] = "missing" if manifest is None else "out of date"
             elif manifest is not None:
                 try:
-                    fresh = manifest["fingerprint"] == self._fingerprint(name, self._source(name))
+                    fresh = manifest["fingerprint"] == self._fingerprint(name, self.source(name))
                     row["state"] = "up to date" if fresh else "out of date"
                 except InputError as error:
                     row["state"], row["error"] = "out of date", str(error)
@@ -132,12 +139,23 @@ class Pipeline:
                 leftovers.remove(found)
         return found
 
+    @contextmanager
+    def looking(self, name: str) -> Iterator[StageRun]:
+        """A StageRun over the input of a stage for a command that only looks; what it writes is removed."""
+        staging = self.workspace / STAGING / f"plan-{name}-{uuid.uuid4().hex}"
+        try:
+            with storage(self.workspace), errors_from_workers():
+                yield self._stage_run(name, self.source(name), staging)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            self._stop()
+
     def _resumable(self) -> set[str]:
         """Names of the staging folders that a run with this config and the input of now would go on in."""
         names = set()
         for name in self.stages:
             try:
-                names.add(_staging_name(name, self._fingerprint(name, self._source(name))))
+                names.add(_staging_name(name, self._fingerprint(name, self.source(name))))
             except InputError:
                 break  # not run yet, and so neither are those behind it
         return names
@@ -146,7 +164,7 @@ class Pipeline:
 
     def _run_stage(self, name: str, force: bool) -> Outcome:
         stage = self.stages[name]
-        source = self._source(name)
+        source = self.source(name)
         fingerprint = self._fingerprint(name, source)
         maker = maker_fingerprint(stage, self.config.seed)
         final = self.workspace / name
@@ -156,25 +174,17 @@ class Pipeline:
 
         started, clock = datetime.now(UTC), time.monotonic()
         self.note(f"{name}: begins, {len(source.shards):,} shards")
+        self.lineage.begins(source.path or stage.config.input or "", final)
         staging = self.workspace / STAGING / _staging_name(name, fingerprint)
         self._clear(staging, keep=not force)
-        run = StageRun(
-            spark=self.spark,
-            source=source,
-            scratch=staging / "scratch",
-            output=staging,
-            workspace=self.workspace,
-            seed=stage_seed(self.config.seed, name),
-            partitions=self.config.spark.partitions or max(2, min(len(source.shards), 2000)),
-            tasks=self.config.spark.partitions,
-        )
-        run.scratch.mkdir(parents=True, exist_ok=True)
-        with errors_from_workers():
+        run = self._stage_run(name, source, staging)
+        meter = Meter(self.spark, f"pretrain-data {name}")
+        with errors_from_workers(), TaskProgress(name, self.spark, self.say):
             stage.prepare(run)
         if isinstance(stage, OrderStage):
-            with errors_from_workers():
+            with errors_from_workers(), TaskProgress(name, self.spark, self.say):
                 stage.write(run, staging)
-            entries = _entries_of(inventory.count_documents(self.spark, staging / "documents", run.tasks))
+            entries = _entries_of(self._blocks(run, staging))
         else:
             inputs = shard_inputs(source)
             if stage.shardwise and not force:
@@ -198,12 +208,29 @@ class Pipeline:
         shutil.rmtree(staging / "scratch", ignore_errors=True)
         shutil.rmtree(staging / "attempts", ignore_errors=True)
         _remove_temporary(staging)
-        manifest["files"] = self._other_files(staging, entries, run.tasks)
+        manifest["files"] = self._other_files(staging, entries, run)
+        manifest["usage"] = meter.read()
         write_atomically(staging / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
         publish(staging, final)
+        self.lineage.done(manifest)
         kept, dropped = manifest["documents"], manifest["dropped"]
         self.note(f"{name}: done in {manifest['seconds']:.1f} s, {kept:,} documents kept, {dropped:,} dropped")
         return Outcome(name, "done", manifest)
+
+    def _stage_run(self, name: str, source: Dataset, staging: Path) -> StageRun:
+        run = StageRun(
+            spark=self.spark,
+            source=source,
+            scratch=staging / "scratch",
+            output=staging,
+            workspace=self.workspace,
+            seed=stage_seed(self.config.seed, name),
+            partitions=self.config.spark.partitions or max(2, min(len(source.shards), 2000)),
+            tasks=self.config.spark.partitions,
+            say=lambda line: self.say(f"{name}: {line}"),
+        )
+        run.scratch.mkdir(parents=True, exist_ok=True)
+        return run
 
     def _run_shards(self, stage: Stage[Any], source: Dataset, staging: Path) -> None:
         """Process all shards that have no sidecar yet, one Spark task each.
@@ -222,7 +249,8 @@ class Pipeline:
             if not todo:
                 return
             try:
-                with Progress(stage.name, len(source.shards), done, self.say), errors_from_workers():
+                progress = ShardProgress(stage.name, len(source.shards), done, self.say, self.note)
+                with progress, errors_from_workers():
                     finished = run_on_shards(self.spark, todo, work, out, tasks).count()
             except WorkerDied:
                 if not tries_left:
@@ -244,11 +272,23 @@ class Pipeline:
             raise AccountingError(f"stage {name}: {documents} documents in, {used} in the order")
         return {"documents_in": used, "documents": used, "uses": sum(e["rows"] for e in entries)}
 
-    def _other_files(self, staging: Path, entries: list[dict[str, Any]], tasks: int | None) -> dict[str, Any]:
+    def _blocks(self, run: StageRun, staging: Path) -> list[dict[str, Any]]:
+        """Counts and checksum of each file of an order; read are those alone that the stage doesn't know."""
+        there = [n for n in inventory.files(staging / "documents") if n.endswith(".parquet")]
+        known = {f"{block['name']}.parquet": block for block in run.blocks}
+        counted = inventory.count_documents(
+            self.spark, staging / "documents", [n for n in there if n not in known], run.tasks
+        )
+        return sorted([*(known[n] for n in there if n in known), *counted], key=lambda block: str(block["name"]))
+
+    def _other_files(self, staging: Path, entries: list[dict[str, Any]], run: StageRun) -> dict[str, Any]:
         """Size and checksum of what lies in the output beside its shards."""
         shards = {f"{kind}/{e['name']}.parquet" for e in entries for kind in ("documents", "dropped")}
         others = [name for name in inventory.files(staging) if name not in shards and not name.endswith(EMPTY)]
-        return inventory.stamps(self.spark, staging, others, tasks)
+        unknown = [name for name in others if name not in run.files]
+        return {n: run.files[n] for n in others if n in run.files} | inventory.stamps(
+            self.spark, staging, unknown, run.tasks
+        )
 
     def _manifest(
         self,
@@ -307,7 +347,8 @@ class Pipeline:
 
     def _stop(self) -> None:
         if self._own_spark and self._spark is not None and "PYSPARK_GATEWAY_PORT" not in os.environ:
-            self._spark.stop()
+            with suppress(Py4JError, OSError):  # a JVM that died has nothing left to stop
+                self._spark.stop()
             self._spark, self._own_spark = None, False
 
     def _between(self, first: str | None, last: str | None) -> list[str]:
@@ -321,7 +362,8 @@ class Pipeline:
             raise PretrainDataError(f"--from {first} comes after --to {last}")
         return names[start:end]
 
-    def _source(self, name: str) -> Dataset:
+    def source(self, name: str) -> Dataset:
+        """What a configured stage reads."""
         stage = self.stages[name]
         if isinstance(stage, SourceStage):
             shards = tuple(stage.plan(self.root))

@@ -78,12 +78,13 @@ class BlockReader:
         rank: int,
         world_size: int,
         position: int,
+        keep_blocks: int = 2,
     ) -> None:
         self.path, self.phase, self.packing = path, phase, packing
         self.sequence_length, self.rank, self.world_size = sequence_length, rank, world_size
         #: Sequences of the phase that are behind all ranks; a resumed run may have another world size.
         self.position = position
-        self._load = lru_cache(maxsize=2)(self._load_block)
+        self._load = lru_cache(maxsize=keep_blocks)(self._load_block)
         self._pack = lru_cache(maxsize=2)(self._pack_block)
         self.refresh()
 
@@ -93,6 +94,7 @@ class BlockReader:
         self.end_of_document = int(about["end_of_document"])
         self.blocks: list[dict[str, Any]] = [b for b in about["blocks"] if b["phase"] == self.phase]
         self._counts: list[int] = []
+        self._phases: dict[int, str] = {b["block"]: b["phase"] for b in about["blocks"]}
 
     def state_dict(self) -> dict[str, int]:
         return {"position": self.position}
@@ -119,6 +121,12 @@ class BlockReader:
         if self.packing == "concatenate":
             return self._concatenated(number)
         return self._packed(number)
+
+    def document(self, block: int, row: int) -> tuple[np.ndarray, str, str | None]:
+        """(tokens with the end token, doc_id, channel) of a document of any block of the export."""
+        loaded = self._load(block)
+        begin, end = loaded.offsets[row], loaded.offsets[row + 1]
+        return loaded.tokens[begin:end], loaded.doc_ids[row], loaded.channels[row]
 
     def _concatenated(self, number: int) -> Sequence | None:
         first, last = number * self.sequence_length, (number + 1) * self.sequence_length
@@ -175,7 +183,7 @@ class BlockReader:
 
     def _load_block(self, number: int) -> _Loaded:
         """Tokens from the Megatron files where there are any, else from the text, block by block."""
-        prefix = self.path / "megatron" / self.phase / f"part-{number:05d}"
+        prefix = self.path / "megatron" / self._phases[number] / f"part-{number:05d}"
         has_tokens = prefix.with_name(prefix.name + ".idx").exists()
         file = document_file(self.path, number)
         names = pq.read_schema(file).names
@@ -209,6 +217,7 @@ def open_blocks(
     rank: int = 0,
     world_size: int = 1,
     position: int = 0,
+    keep_blocks: int = 2,
 ) -> BlockReader:
     """The sequences of an export, for one rank of a training run.
 
@@ -220,6 +229,7 @@ def open_blocks(
             of blocks; `best-fit` packs whole documents within a block (Ding et al. 2024).
         rank, world_size: rank r gets the sequences r, r + world_size, … after `position`.
         position: sequences that are behind all ranks, from `state_dict()`.
+        keep_blocks: blocks held open; more than two serve who jumps between blocks.
 
     Raises:
         InputError: no export there, or no such phase, rank or length.
@@ -237,7 +247,7 @@ def open_blocks(
         raise InputError(f"packing {packing!r}: choose concatenate or best-fit")
     if not 0 <= rank < world_size or position < 0:
         raise InputError(f"rank {rank} of {world_size} at position {position} can't be")
-    return BlockReader(folder, phase, length, packing, rank, world_size, position)
+    return BlockReader(folder, phase, length, packing, rank, world_size, position, keep_blocks)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -246,6 +256,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((folder / "blocks.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no blocks.json here; give the folder that export wrote") from error
+    except ValueError as error:
+        raise InputError(f"{folder / 'blocks.json'}: broken ({error}); export again with --force") from error
     return found
 
 

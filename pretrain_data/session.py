@@ -62,6 +62,9 @@ def start(config: SparkConfig, app_name: str) -> SparkSession:
     builder = SparkSession.builder.appName(app_name)
     wanted = {**DEFAULTS, **{f"spark.executorEnv.{k}": v for k, v in THREADS.items()}}
     wanted.update({k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in config.conf.items()})
+    if config.event_log is not None:
+        config.event_log.mkdir(parents=True, exist_ok=True)
+        wanted |= {"spark.eventLog.enabled": "true", "spark.eventLog.dir": config.event_log.as_uri()}
     if submitted:
         from pyspark import SparkConf
 

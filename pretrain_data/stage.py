@@ -118,6 +118,12 @@ class StageRun:
     warnings: list[str] = field(default_factory=list)
     #: Shards of an OrderStage's output that an earlier run made and that stay; their documents aren't counted in.
     carried: list[str] = field(default_factory=list)
+    #: What an OrderStage counted while it wrote: name, rows, chars, tokens, bytes and xxh3 of a file of documents ...
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    #: ... and bytes and xxh3 of files beside them, by path; so that nothing is read again to be counted.
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Tells whoever watches the run one line; the pipeline puts the stage's name before it.
+    say: Callable[[str], None] = lambda line: None
 
     def warn(self, text: str) -> None:
         """Say something that a person should look at; it is printed and kept in the manifest."""

@@ -74,34 +74,10 @@ class ShardWriter:
         self.documents.write(in_order(batch))
 
     def _drop(self, processed: Processed, rules: pa.Array, gone: pa.Array, chars: pa.Array) -> None:
-        batch = processed.batch.filter(gone)
+        ledger = ledger_rows(self.stage, processed, rules)
         chars = chars.filter(gone)
-        rule = rules.filter(gone)
-        _count(batch, chars, self.dropped_by)
-
-        def column(values: pa.Array | None, kind: pa.DataType) -> pa.Array:
-            return pa.nulls(batch.num_rows, kind) if values is None else values.filter(gone).cast(kind)
-
-        def own(name: str) -> pa.Array:
-            return batch.column(name) if name in batch.schema.names else pa.nulls(batch.num_rows, pa.string())
-
-        ledger = pa.RecordBatch.from_arrays(
-            [
-                batch.column("doc_id").cast(pa.string()),
-                own("source_id").cast(pa.string()),
-                own("url").cast(pa.string()),
-                pa.array([self.stage] * batch.num_rows, pa.string()),
-                rule.cast(pa.string()),
-                column(processed.value, pa.float64()),
-                column(processed.threshold, pa.float64()),
-                column(processed.kept_id, pa.string()),
-                column(processed.kept_doc_id, pa.string()),
-                chars,
-                column(processed.detail, pa.string()),
-            ],
-            schema=schema.DROPPED,
-        )
-        for name, documents, total in _grouped(rule, chars):
+        _count(processed.batch.filter(gone), chars, self.dropped_by)
+        for name, documents, total in _grouped(ledger.column("rule"), chars):
             self.rules[name][0] += documents
             self.rules[name][1] += total
         self.ledger.write(ledger)
@@ -134,6 +110,35 @@ class ShardWriter:
         """Remove what was written so far."""
         self.documents.abandon()
         self.ledger.abandon()
+
+
+def ledger_rows(stage: str, processed: Processed, rules: pa.Array) -> pa.RecordBatch:
+    """The rows of a batch that `rules` names a reason for, as the ledger has them. Schema: schema.DROPPED."""
+    gone = rules.is_valid()
+    batch = processed.batch.filter(gone)
+
+    def column(values: pa.Array | None, kind: pa.DataType) -> pa.Array:
+        return pa.nulls(batch.num_rows, kind) if values is None else values.filter(gone).cast(kind)
+
+    def own(name: str) -> pa.Array:
+        return batch.column(name) if name in batch.schema.names else pa.nulls(batch.num_rows, pa.string())
+
+    return pa.RecordBatch.from_arrays(
+        [
+            batch.column("doc_id").cast(pa.string()),
+            own("source_id").cast(pa.string()),
+            own("url").cast(pa.string()),
+            pa.array([stage] * batch.num_rows, pa.string()),
+            rules.filter(gone).cast(pa.string()),
+            column(processed.value, pa.float64()),
+            column(processed.threshold, pa.float64()),
+            column(processed.kept_id, pa.string()),
+            column(processed.kept_doc_id, pa.string()),
+            pc.fill_null(pc.utf8_length(batch.column("text")), 0).cast(pa.int64()),
+            column(processed.detail, pa.string()),
+        ],
+        schema=schema.DROPPED,
+    )
 
 
 class _ParquetFile:
@@ -185,7 +190,11 @@ class _ParquetFile:
         if self.writer is None:
             self.temporary.parent.mkdir(parents=True, exist_ok=True)
             self.writer = pq.ParquetWriter(
-                self.temporary, self.schema, compression="zstd", compression_level=COMPRESSION_LEVEL
+                self.temporary,
+                self.schema,
+                compression="zstd",
+                compression_level=COMPRESSION_LEVEL,
+                write_page_checksum=True,  # Zstandard's own checksum is off: a flipped bit could read as other text
             )
         return self.writer
 

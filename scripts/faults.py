@@ -1,11 +1,13 @@
-"""Kills a run again and again, at seeded moments, and compares what it ends in with an undisturbed run.
+"""Kills runs again and again, in every stage, at seeded moments, and compares what they end in with an undisturbed run.
 
-    python scripts/faults.py CONFIG --kills 50 --set KEY=VALUE…
+    python scripts/faults.py CONFIG --work DIR --kills 50 [--minutes 4] [--set KEY=VALUE]…
 
-Each kill is a SIGKILL to the driver, to the JVM that runs the tasks, or to a Python worker, at a random
-moment of the run. The run is then started again in the same workspace and goes on where it was; when it
-has come to its end without another kill, every file is compared with the undisturbed run's, byte for byte.
-Prints one line a kill and a table; exit code 1 where a file differs or a document is lost.
+A workspace meets one kill in each stage: a SIGKILL to the driver, to the JVM that runs the tasks, to an executor
+(where --set spark.master=local-cluster[2,1,1024] or the like makes them processes of their own) or to a Python
+worker, at a random moment of the stage. A run that died is started again in the same workspace and goes on where
+it was. In the end it comes through without another kill, `verify` reads every byte, and every file is
+compared with the undisturbed run's. Prints a line a kill and a table; exit code 1 where a file differs or a document is
+lost. What was done stands in DIR/kills.jsonl: with --minutes the script ends early and, called again, goes on.
 """
 
 from __future__ import annotations
@@ -20,21 +22,79 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-TARGETS = ("driver", "jvm", "worker")
-#: Kills of one workspace before a run may come to its end.
-KILLS_A_RUN = 8
+POLL_SECONDS = 0.05
+PATIENCE = 600.0  # seconds that a run may take
 
 
-@dataclass
-class Faults:
-    """What was killed, in which stage, and what differed in the end."""
+class Run:
+    """One `pretrain-data run`, in a session of its own, so that all it starts can be found."""
 
-    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
-    runs: int = 0
-    differences: list[str] = field(default_factory=list)
+    def __init__(self, config: Path, workspace: Path, overrides: list[str]) -> None:
+        self.workspace = workspace
+        self.process = subprocess.Popen(
+            command(config, workspace, overrides),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def reach(self, stage: str) -> bool:
+        """Wait until the stage is at work; False where the run ends before."""
+        end = time.monotonic() + PATIENCE
+        while self.alive() and time.monotonic() < end:
+            if stage_at_work(self.workspace) == stage:
+                return True
+            time.sleep(POLL_SECONDS)
+        return False
+
+    def kill(self, target: str) -> bool:
+        """SIGKILL to one process of a kind; False where there is none now."""
+        pids = self.processes()[target]
+        try:
+            for pid in pids[-1:]:
+                os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return bool(pids)
+
+    def processes(self) -> dict[str, list[int]]:
+        """Process ids of the session by kind, orphans of a dead driver among them."""
+        found: dict[str, list[int]] = {"driver": [], "jvm": [], "executor": [], "worker": []}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                session = int((entry / "stat").read_text().rpartition(")")[2].split()[3])
+                name = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except (OSError, ValueError, IndexError):
+                continue  # gone between the listing and the reading
+            if session != self.process.pid:
+                continue
+            if int(entry.name) == self.process.pid:
+                found["driver"].append(int(entry.name))
+            elif "pyspark.daemon" in name or "pyspark.worker" in name:
+                found["worker"].append(int(entry.name))
+            elif "CoarseGrainedExecutorBackend" in name:
+                found["executor"].append(int(entry.name))
+            elif "org.apache.spark.deploy.SparkSubmit" in name:
+                found["jvm"].append(int(entry.name))
+        return found
+
+    def end(self) -> None:
+        """Nothing of it may outlive its workspace's turn."""
+        for pids in self.processes().values():
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+        self.process.wait()
 
 
 def command(config: Path, workspace: Path, overrides: list[str], name: str = "run") -> list[str]:
@@ -43,67 +103,14 @@ def command(config: Path, workspace: Path, overrides: list[str], name: str = "ru
     return [sys.executable, "-m", "pretrain_data.cli", name, str(config), *options]
 
 
-def processes_below(root: int) -> dict[str, list[int]]:
-    """Process ids of the JVM and the Python workers that descend from process `root`."""
-    children: dict[int, list[int]] = {}
-    names: dict[int, str] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                names[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except (OSError, ValueError, IndexError):
-                continue  # gone between the listing and the reading
-            children.setdefault(parent, []).append(int(entry.name))
-    found: dict[str, list[int]] = {"jvm": [], "worker": []}
-    waiting = list(children.get(root, []))
-    while waiting:
-        pid = waiting.pop()
-        waiting += children.get(pid, [])
-        if "pyspark.daemon" in names[pid] or "pyspark.worker" in names[pid]:
-            found["worker"].append(pid)
-        elif "java" in names[pid].split(" ")[0]:
-            found["jvm"].append(pid)
-    return found
-
-
 def stage_at_work(workspace: Path) -> str:
-    """The stage whose output is being made, by its staging folder; "between" where there is none."""
+    """The stage whose output is being made, by its staging folder; "" where there is none."""
     staging = workspace / ".staging"
-    folders = sorted(staging.iterdir(), key=lambda p: p.stat().st_mtime) if staging.is_dir() else []
-    return folders[-1].name.rpartition("-")[0] if folders else "between"
-
-
-def run_and_kill(config: Path, workspace: Path, overrides: list[str], target: str, delay: float) -> tuple[bool, str]:
-    """Start a run and kill `target` after `delay` seconds: whether it was killed, and in which stage."""
-    process = subprocess.Popen(
-        command(config, workspace, overrides),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     try:
-        try:
-            process.wait(delay)
-            return False, ""
-        except subprocess.TimeoutExpired:
-            pass
-        below = processes_below(process.pid)
-        stage = stage_at_work(workspace)
-        pids = [process.pid] if target == "driver" else below[target]
-        killed = False
-        for pid in pids[-1:]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-                killed = True
-            except ProcessLookupError:
-                continue
-        process.wait(600)
-        return killed, stage
-    finally:
-        # What a dead driver leaves behind must not run beside the next one for longer than it would by itself.
-        for group in {os.getpgid(p) for pids in processes_below(process.pid).values() for p in pids}:
-            os.killpg(group, signal.SIGKILL)
+        folders = sorted(staging.iterdir(), key=lambda p: p.stat().st_mtime)
+    except OSError:
+        return ""
+    return folders[-1].name.rpartition("-")[0] if folders else ""
 
 
 def contents(workspace: Path) -> dict[str, str]:
@@ -124,51 +131,117 @@ def contents(workspace: Path) -> dict[str, str]:
     return found
 
 
-def faults(config: Path, work: Path, kills: int, seed: int, overrides: list[str]) -> Faults:
-    """Run once undisturbed, then with `kills` kills; see the head of this file."""
-    rng = random.Random(seed)
-    began = time.monotonic()
-    subprocess.run(command(config, work / "undisturbed", overrides), check=True, stdout=subprocess.DEVNULL)
-    length = time.monotonic() - began
-    expected = contents(work / "undisturbed")
-    result = Faults()
-    while result.kills.total() < kills:
-        workspace = work / f"disturbed-{result.runs}"
-        for _ in range(KILLS_A_RUN):
-            if result.kills.total() >= kills:
-                break
-            target, delay = rng.choice(TARGETS), rng.uniform(0.1, 0.8) * length
-            killed, stage = run_and_kill(config, workspace, overrides, target, delay)
-            if killed:
-                result.kills[stage, target] += 1
-                print(f"kill {result.kills.total():>3}: {target} after {delay:.1f} s, in {stage}", flush=True)
-        subprocess.run(command(config, workspace, overrides), check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(command(config, workspace, overrides, "verify"), check=True, stdout=subprocess.DEVNULL)
-        found = contents(workspace)
+class Faults:
+    """The whole test: what is asked for, and what was done so far (DIR/kills.jsonl)."""
+
+    def __init__(self, config: Path, work: Path, seed: int, overrides: list[str]) -> None:
+        self.config, self.work, self.seed, self.overrides = config, work, seed, overrides
+        self.log = work / "kills.jsonl"
+        self.stages: dict[str, float] = {}  # in running order, with the seconds that each took undisturbed
+
+    def undisturbed(self) -> Path:
+        """The run to compare with, made once."""
+        workspace = self.work / "undisturbed"
+        subprocess.run(command(self.config, workspace, self.overrides), check=True, stdout=subprocess.DEVNULL)
+        manifests = [json.loads(p.read_text(encoding="utf-8")) for p in workspace.glob("*/_manifest.json")]
+        self.stages = {m["stage"]: m["seconds"] for m in sorted(manifests, key=lambda m: m["started"])}
+        return workspace
+
+    def done(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+
+    def note(self, **entry: Any) -> None:
+        with self.log.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def workspace(self, number: int, targets: list[str], end: float) -> bool:
+        """One kill in each stage that has had none in this workspace, then the comparison; False at the end of time."""
+        workspace = self.work / f"disturbed-{number}"
+        rng = random.Random(f"{self.seed}-{number}")
+        plan = {stage: (targets[(number + i) % len(targets)], rng.random()) for i, stage in enumerate(self.stages)}
+        had = {entry["stage"] for entry in self.done() if entry["workspace"] == number}
+        run: Run | None = None
+        runs: list[Run] = []
+        try:
+            for stage, (target, share) in plan.items():
+                if stage in had:
+                    continue
+                if time.monotonic() > end:
+                    return False
+                if run is None or not run.alive():
+                    run = Run(self.config, workspace, self.overrides)
+                    runs.append(run)
+                if not run.reach(stage):
+                    self.note(workspace=number, stage=stage, target=target, killed=False)
+                    continue
+                time.sleep(share * self.stages[stage])
+                within = stage_at_work(workspace)
+                killed = run.kill(target)
+                self.note(workspace=number, stage=stage, target=target, killed=killed, within=within)
+                print(f"workspace {number}: {stage}: {target} {'killed' if killed else 'not there'}", flush=True)
+                # Where a worker or an executor dies the run may go on by itself; a dead driver's run may not.
+                if target in ("driver", "jvm") and killed:
+                    run.process.wait(PATIENCE)
+            if run is not None and run.alive():
+                run.process.wait(PATIENCE)
+        finally:
+            for each in runs:
+                each.end()
+        if time.monotonic() > end:
+            return False
+        for name in ("run", "verify"):
+            subprocess.run(command(self.config, workspace, self.overrides, name), check=True, stdout=subprocess.DEVNULL)
+        expected, found = contents(self.work / "undisturbed"), contents(workspace)
         names = sorted(found.keys() | expected.keys())
-        result.differences += [f"{workspace.name}/{n}" for n in names if found.get(n) != expected.get(n)]
-        result.runs += 1
-    return result
+        different = [f"{workspace.name}/{n}" for n in names if found.get(n) != expected.get(n)]
+        self.note(workspace=number, stage="compared", files=len(names), different=different)
+        return True
 
 
 def main() -> int:
     """Kill, compare, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
-    parser.add_argument("--work", type=Path, required=True, help="folder for the workspaces; must not exist")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the workspaces and the log")
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--targets", default="driver,jvm,worker", help="of driver, jvm, executor, worker; in turn")
+    parser.add_argument("--minutes", type=float, default=1e6, help="end after so long; called again it goes on")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     arguments = parser.parse_args()
-    arguments.work.mkdir(parents=True)
-    result = faults(arguments.config, arguments.work.resolve(), arguments.kills, arguments.seed, arguments.overrides)
-    print(f"\n{'stage':<12}" + "".join(f"{t:>8}" for t in TARGETS))
-    for stage in sorted({stage for stage, _ in result.kills}):
-        print(f"{stage:<12}" + "".join(f"{result.kills[stage, t]:>8}" for t in TARGETS))
-    print(f"{result.kills.total()} kills, {result.runs} runs to the end, {len(result.differences)} files differ")
-    for name in result.differences[:20]:
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + arguments.minutes * 60
+    faults = Faults(arguments.config, arguments.work.resolve(), arguments.seed, arguments.overrides)
+    faults.undisturbed()
+    while True:
+        log = faults.done()
+        compared = [entry for entry in log if entry["stage"] == "compared"]
+        kills = Counter((e["within"], e["target"]) for e in log if e.get("killed"))
+        open_ = {e["workspace"] for e in log} - {e["workspace"] for e in compared}
+        if (kills.total() >= arguments.kills and not open_) or time.monotonic() > end:
+            break
+        number = min(open_) if open_ else len(compared)
+        if not faults.workspace(number, arguments.targets.split(","), end):
+            break
+    return table(faults.done(), arguments.kills)
+
+
+def table(log: list[dict[str, Any]], wanted: int) -> int:
+    """Print what was killed where, and what differs; the exit code."""
+    compared = [entry for entry in log if entry["stage"] == "compared"]
+    kills = Counter((e["within"], e["target"]) for e in log if e.get("killed"))
+    targets = sorted({target for _, target in kills})
+    print(f"\n{'stage':<16}" + "".join(f"{t:>10}" for t in targets))
+    for stage in dict.fromkeys(stage for stage, _ in kills):
+        print(f"{stage or 'between':<16}" + "".join(f"{kills[stage, t]:>10}" for t in targets))
+    files = sum(entry["files"] for entry in compared)
+    different = [name for entry in compared for name in entry["different"]]
+    print(f"{kills.total()} kills, {len(compared)} workspaces, {files} files compared, {len(different)} differ")
+    for name in different[:20]:
         print(f"differs: {name}")
-    return 1 if result.differences else 0
+    if kills.total() < wanted:
+        print(f"{wanted - kills.total()} kills to go: call it again")
+    return 1 if different else 0
 
 
 if __name__ == "__main__":

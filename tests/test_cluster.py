@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -69,6 +70,30 @@ def test_all_stages_on_the_cluster_equal_local_mode(
         assert ours.keys() == theirs.keys()
         assert [k for k in ours if ours[k] != theirs[k]] == [], name
         assert ours, name
+
+
+def test_local_cluster_mode_equals_local_mode(
+    sample_crawl: Path, sample_run: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """The stages that shuffle, in executors that are processes of their own: what came before is taken as it is."""
+    local = sample_run(2)
+    for name in STAGES[:4]:
+        shutil.copytree(local / name, tmp_path / name)
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pretrain_data.cli", "run", str(ROOT / "configs" / "sample.yaml"), "--to", "mix",
+            "--set", f"workspace={tmp_path}", "--set", f"stages.ingest.input={sample_crawl / 'input'}",
+            "--set", "spark.master=local-cluster[2,1,1024]", "--set", "spark.driver_memory=1g",
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("up to date") == 4
+    for name in STAGES[:7]:
+        ours, theirs = files(tmp_path / name), files(local / name)
+        assert ours.keys() == theirs.keys()
+        assert [k for k in ours if ours[k] != theirs[k]] == [], name
 
 
 PROBE = """

@@ -22,7 +22,10 @@ def test_objects_have_run_stage_and_level(capsys: Any, monkeypatch: pytest.Monke
     say = sayer(["rules", "pii"])
     for line in ("warning: rules: max_shift: zh 0.3", "pii: 1 of 2 shards", "waiting: w is in use\nby 中文"):
         say(line)
+    say("pii: part-00001: done", partition="part-00001")
     entries = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert entries.pop()["partition"] == "part-00001"
+    assert {e["partition"] for e in entries} == {None}
     assert [(e["level"], e["stage"], e["message"]) for e in entries] == [
         ("warning", "rules", "max_shift: zh 0.3"),
         ("info", "pii", "1 of 2 shards"),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from prometheus_client.parser import text_string_to_metric_families
 from toys import TOYS
 
@@ -114,10 +115,11 @@ def test_the_cron_script_runs_real_stages_and_checks_what_they_left(tmp_path: Pa
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (tmp_path / "crawl" / "day1.jsonl").write_text(lines, encoding="utf-8")
     (tmp_path / "c.yaml").write_text(
-        "workspace: w\nspark: {master: 'local[1]', driver_memory: 512m}\n"
+        "workspace: w\nspark: {master: 'local[1]', driver_memory: 512m, event_log: events}\n"
         "stages: {ingest: {input: crawl, shard_bytes: 1048576}, pii: {}}\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PRETRAIN_DATA_LOG": "json"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "pretrain-data"  # the command, installed or not
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m pretrain_data.cli "$@"\n')
@@ -131,6 +133,19 @@ def test_the_cron_script_runs_real_stages_and_checks_what_they_left(tmp_path: Pa
     first = night()
     assert first.returncode == 0, first.stderr[-2000:]
     assert "summary" in first.stdout
+    told = [json.loads(line) for line in first.stderr.splitlines() if line.startswith("{")]
+    assert {(e["stage"], e["partition"]) for e in told if e["partition"]} == {
+        ("ingest", "part-00000"), ("pii", "part-00000"),
+    }  # fmt: skip
+    assert len({e["run"] for e in told}) == 1
+    # Spark's own account, as its history server reads it: one application's, in a folder of its own.
+    (log,) = (p for p in (tmp_path / "events").rglob("events_*") if p.is_file())
+    told_by_spark = log.read_bytes()
+    if log.suffix == ".zstd":
+        told_by_spark = zstandard.ZstdDecompressor().stream_reader(told_by_spark, read_across_frames=True).read()
+    events = [json.loads(line)["Event"] for line in told_by_spark.decode().splitlines()]
+    assert events[0] == "SparkListenerLogStart"
+    assert events[-1] == "SparkListenerApplicationEnd"
     # A byte too many in an output that is up to date is not passed over.
     (tmp_path / "w" / "pii" / "documents" / "stray.parquet").write_bytes(b"x")
     again = night()

@@ -20,6 +20,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Turns a crawl into Chinese and English LLM pretraining data.",
+    epilog="Exit codes: 0 done; 1 the run failed, or a check found something wrong; 2 the config or the command line; "
+    "3 the input; 4 another run holds the workspace; 5 an output is not as its manifest says.",
 )
 
 GROUPS = {
@@ -27,6 +29,7 @@ GROUPS = {
     "train": "Train the scorers.",
     "experiment": "Choose the mixture by small models.",
     "pdf": "Work with PDFs.",
+    "pii": "Look at what was scrubbed.",
 }
 
 out = Console(soft_wrap=True, highlight=False)
@@ -66,7 +69,9 @@ def open_pipeline(config: Path, overrides: list[str] | None = None) -> Any:
     loaded = load_config(config, stages, overrides or [])
     say = sayer(loaded.configured())
     # A person gets the same from the table that the command prints.
-    return Pipeline(loaded, stages, config.resolve().parent, say=say, note=say if as_json() else lambda line: None)
+    return Pipeline(
+        loaded, stages, config.resolve().parent, say=say, note=say if as_json() else lambda line, **about: None
+    )
 
 
 def print_json(value: Any) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
 
-from pretrain_data.commands import ConfigArgument, SetOption, command, open_pipeline, out
+from pretrain_data.commands import ConfigArgument, JsonOption, SetOption, command, open_pipeline, out, print_json
 
 
 @command("nightly")
@@ -15,6 +16,7 @@ def nightly(
     overrides: SetOption = None,
     wait: Annotated[float, typer.Option(min=0, help="Minutes to wait for another run to end; 0 leaves at once.")] = 0.0,
     keep: Annotated[int, typer.Option(min=1, help="Summaries to keep.")] = 30,
+    as_json: JsonOption = False,
 ) -> None:
     """Take up what the crawl brought since the last run, verify the outcome and write a dated summary.
 
@@ -27,5 +29,8 @@ def nightly(
     from pretrain_data import nightly as library
 
     pipeline = open_pipeline(config, overrides)
+    if as_json:
+        print_json(json.loads(library.nightly(pipeline, wait * 60, keep).read_text(encoding="utf-8")))
+        return
     summary = library.nightly(pipeline, wait * 60, keep, lambda outcome: out.print(ledger.line(outcome)))
     out.print(f"summary  {summary}")

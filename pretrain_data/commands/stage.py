@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pretrain_data.commands import ConfigArgument, SetOption, command, open_pipeline, out
+from pretrain_data.commands import ConfigArgument, JsonOption, SetOption, command, open_pipeline, out, print_json
 
 
 @command("stage")
@@ -15,6 +15,7 @@ def stage(
     config: ConfigArgument,
     overrides: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Run even if it is up to date.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run one stage, as spark-submit jobs/NAME.py does.
 
@@ -22,5 +23,12 @@ def stage(
     """
     from pretrain_data import ledger
 
-    for outcome in open_pipeline(config, overrides).run(name, name, force):
+    pipeline = open_pipeline(config, overrides)
+    outcomes = list(pipeline.run(name, name, force))
+    if as_json:
+        print_json(
+            {"stages": {o.stage: o.state for o in outcomes}, "funnel": ledger.funnel(pipeline.workspace, [name])}
+        )
+        return
+    for outcome in outcomes:
         out.print(ledger.line(outcome))

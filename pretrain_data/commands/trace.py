@@ -48,15 +48,33 @@ def trace(
         return
     for row in found:
         out.print(_line(row) if "doc_id" in row else _block_line(row), markup=False)
+        if "doc_id" in row and len(found) <= MOST_IN_FULL:
+            for line in _stage_lines(row):
+                out.print(f"    {line}", markup=False)
     if not found:
         out.print("not in this export")
+
+
+#: Answers up to this many come with what each stage did.
+MOST_IN_FULL = 3
+
+
+def _stage_lines(row: dict[str, Any]) -> list[str]:
+    """What each stage found or made, a line a stage, and where export read it from."""
+    lines = []
+    for stage, found in row["stages"].items():
+        facts = ((name, f"{value:.4g}" if isinstance(value, float) else value) for name, value in found.items())
+        lines.append(f"{stage}: {', '.join(f'{name} {value}' for name, value in facts)}")
+    return [*lines, f"export: read from shard {row['input']['shard']}, row {row['input']['row']}"]
 
 
 def _line(row: dict[str, Any]) -> str:
     text = f"block {row['block']} token {row['offset']} ({row['phase']}): {row['doc_id']} use {row['use']}, "
     text += f"{row['tokens']} tokens, channel {row['channel']}, from {row['origin']}"
     text += "".join(f"; unusual {name} {found['value']:.4f}" for name, found in row["unusual"].items())
-    return text + (f"; {row['similar_here']} similar here" if row.get("similar_here") else "")
+    text += f"; {row['similar_here']} similar here" if row.get("similar_here") else ""
+    near = row["nearest_similar"]
+    return text + (f"; {row['similar_in_block']} similar in the block, the nearest {near:,} tokens off" if near else "")
 
 
 def _block_line(row: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -124,7 +125,7 @@ class _OpenBlock:
         self.spec, self.block = writer, block
         self.schema = output_schema(writer.schema)
         self.attempt = uuid.uuid4().hex
-        self.rows = self.tokens = self.pending_rows = self.pending_bytes = 0
+        self.rows = self.tokens = self.chars = self.pending_rows = self.pending_bytes = 0
         self.pending: list[pa.RecordBatch] = []
         self.channels: dict[str, list[int]] = {}
         self.offsets: list[np.ndarray] = []
@@ -136,6 +137,7 @@ class _OpenBlock:
             self.schema,
             compression="zstd",
             compression_level=3,
+            write_page_checksum=True,
         )
         self.encoder = load_saved(writer.tokenizer) if writer.megatron else None
         self.megatron: MegatronWriter | None = None
@@ -184,6 +186,7 @@ class _OpenBlock:
             entry[1] += row["tokens_sum"]
         self.rows += len(tokens)
         self.tokens += int(tokens.sum())
+        self.chars += pc.sum(pc.utf8_length(batch.column("text"))).as_py() or 0
         self._group(batch)
 
     def _summarise(self, batch: pa.RecordBatch) -> None:
@@ -233,8 +236,7 @@ class _OpenBlock:
     def _lines_of(self, batch: pa.RecordBatch) -> None:
         if self.lines is not None:
             for row in batch.to_pylist():
-                line = json.dumps(row, ensure_ascii=False, default=str)
-                self.lines.write(line.encode() + b"\n")
+                self.lines.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
     def close(self) -> dict[str, Any]:
         """Name the files, then write the block's record: with it the block is done."""
@@ -259,6 +261,7 @@ class _OpenBlock:
             "offset": self.block.offset,
             "documents": self.rows,
             "tokens": self.tokens,
+            "chars": self.chars,
             "channels": dict(sorted(self.channels.items())),
             "summary": dict(sorted(self.summary.items())),
             "files": files,

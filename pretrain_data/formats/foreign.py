@@ -65,6 +65,18 @@ def read_documents(unit: Unit) -> Iterator[Processed]:
     yield from reader(unit)
 
 
+def from_table(table: pa.Table, label: str) -> Iterator[Processed]:
+    """The rows of a table in memory, as `read_documents` gives those of a Parquet file; `label` stands for its name."""
+    _check_text(label, table.schema.names)
+    position = 0
+    for batch in table.combine_chunks().to_batches(BATCH_ROWS):
+        places = pa.array([str(position + i) for i in range(batch.num_rows)])
+        position += batch.num_rows
+        yield _documents(
+            Unit(label, "table", label=label), dict(zip(batch.schema.names, batch.columns, strict=True)), places
+        )
+
+
 def _format(path: Path) -> str | None:
     kind = format_of(path)
     return kind if kind in ("parquet", "jsonl") else None

@@ -46,8 +46,8 @@ _FIRST_SYMBOL = 6
 
 
 @lru_cache(maxsize=1)
-def _folding() -> dict[int, str]:
-    """For each character that folding changes: what it becomes (one character)."""
+def folding() -> dict[int, str]:
+    """For each character from U+0080 on that folding changes: what it becomes (one character)."""
     from opencc import OpenCC
 
     han = [chr(c) for c in range(0x3400, 0xA000)] + [chr(c) for c in range(0xF900, 0xFB00)]
@@ -67,8 +67,8 @@ def _folding() -> dict[int, str]:
 
 def fold(text: str) -> str:
     """`text` as terms are compared: half-width, lower case, simplified. Same number of characters."""
-    folding = _folding()
-    return "".join(folding.get(ord(c), c) if ord(c) >= 0x80 else c.lower() for c in text)
+    table = folding()
+    return "".join(table.get(ord(c), c) if ord(c) >= 0x80 else c.lower() for c in text)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def compile_keywords(terms: Mapping[str, Iterable[str]]) -> Matcher:
         symbols[code] = symbol_of.get(chr(code).lower(), symbols[code])
     for char, symbol in symbol_of.items():
         symbols[ord(char)] = symbol
-    for code, char in _folding().items():
+    for code, char in folding().items():
         symbols[code] = symbol_of.get(char, symbols[code])
 
     kinds = np.zeros(len(symbol_of) + _FIRST_SYMBOL, np.uint8)  # 1: word character, 2: Han or Kana

@@ -220,7 +220,7 @@ SIGNALS: tuple[Signal, ...] = (
         _share(
             f"top_{n}gram_share",
             f"characters of the most common {n}-gram of tokens times its occurrences / characters; "
-            "0 where none occurs twice",
+            "the first one's where none occurs twice",
             scan.TOP_2 + n - 2,
             scan.CHARS,
             GOPHER,

@@ -110,15 +110,16 @@ def repetition(
 ) -> int:
     """Repetition among `n` tokens; occurrences of the most common word are returned.
 
-    `top` gets, for 2-, 3- and 4-grams, the characters of the most common one that occurs twice or
-    more (from its first token's start to its last token's end, where it first occurs) times its
+    `top` gets, for 2-, 3- and 4-grams, the characters of the most common one (from its first token's
+    start to its last token's end, where it first occurs; the first of several as common) times its
     occurrences. `duplicated` gets, for 5- to 10-grams, the characters of the tokens in n-grams that
     occurred before, counted from left to right without overlap (Rae et al. 2021, table A1).
     `at` (uint32: table position / 2 of each candidate), `place` (uint32: where an n-gram that occurs
     twice begins, ascending) and `gram` (uint64: its hash) are scratch of `n` or more, `sieve` of SIEVE bytes.
     """
-    top[:] = 0
     duplicated[:] = 0
+    for length in range(2, 5):  # where none occurs twice the first one is as common as any
+        top[length - 2] = starts[length - 1] + lengths[length - 1] - starts[0] if n >= length else 0
     if n == 0:
         return 0
     mask = _clear(slots, n)

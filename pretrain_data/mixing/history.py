@@ -14,16 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pretrain_data.errors import InputError
 from pretrain_data.hashing import digest
 from pretrain_data.kernels.mixture import hash_strings
 from pretrain_data.reader import read_manifest
+from pretrain_data.tokenizers import TrainingTokenizer, load_saved
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 VALIDATION = "validation"
+
+#: What to do about blocks of two versions in one order.
+_WAY_OUT = "set it back, or begin a new order: in another workspace, or with stages.mix.handed_out: null"
 
 USED = "phase int, id long, used int, last double"
 _ROWS = "phase int, id long, offset long"
@@ -57,6 +62,35 @@ class History:
     def fingerprint(self) -> str:
         """Changes when any of the blocks does."""
         return digest([[record["block"], record["files"]["documents"]["xxh3"]] for record in self.records])
+
+    def check_tokenizer(self, tokenizer: TrainingTokenizer) -> None:
+        """Raise InputError where the blocks hold the tokens of another tokenizer."""
+        if (
+            self.records
+            and load_saved(str(self.path / "tokenizer" / "encoder.json")).fingerprint != tokenizer.fingerprint
+        ):
+            raise InputError(f"{self.path}: the blocks that were handed out have another tokenizer; {_WAY_OUT}")
+
+    def check_blocks(self, schema: pa.Schema, kinds: set[str]) -> None:
+        """Raise InputError where new blocks would have other columns, or files of other kinds, than those that stay."""
+        if not self.records:
+            return
+        first = self.records[0]["files"]
+        there = {field.name: field.type for field in pq.read_schema(self.path / first["documents"]["path"])}
+        new = {field.name: field.type for field in schema}
+        other = sorted(n for n in there.keys() | new.keys() if there.get(n) != new.get(n))
+        if other:
+            what = f"the columns {', '.join(other)}, or not of the same type"
+            raise InputError(
+                f"{self.path}: new blocks and those that were handed out don't both have {what}; choose with "
+                f"stages.export.columns what both have, or {_WAY_OUT}"
+            )
+        if kinds != first.keys():
+            names = ", ".join(sorted(kinds ^ first.keys()))
+            raise InputError(
+                f"{self.path}: new blocks and those that were handed out don't both have files of the kinds {names} "
+                f"(stages.export.megatron, stages.export.jsonl); {_WAY_OUT}"
+            )
 
     def stream_tokens(self, phase: str) -> int:
         """Length of a phase's stream so far: tokens, and one end-of-document token a document."""

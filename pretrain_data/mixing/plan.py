@@ -7,7 +7,6 @@ is taken again inside the bin of the cut until that is exact enough.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from pretrain_data.kernels.mixture import (
     wanted,
 )
 from pretrain_data.kernels.tokens import count_column
+from pretrain_data.mixing.counts import count_file, save
 from pretrain_data.mixing.mixture import Leaf, Part, assign
 from pretrain_data.stage import Shard
 from pretrain_data.tokenizers import load_saved
@@ -70,26 +70,32 @@ class PhaseLeaves:
 class Measure:
     """Reads one shard: counts tokens, finds leaves and keys. A picklable `ShardFunction`.
 
-    Token counts go to `scratch/tokens/SHARD.npy`, since they are needed again for the output.
+    Counts go to `counts`, since they are needed again for the output and by the next run; those of the shards
+    named in `known` lie in `before` and are taken from there, so that no text is needed.
     """
 
     phases: tuple[PhaseLeaves, ...]
     tokenizer: str
-    scratch: Path
+    counts: Path
+    before: Path
+    known: frozenset[str]
     seed: int
     quality_floor: float
     quality_default: float
 
     def __call__(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
-        encoder = load_saved(self.tokenizer)
+        known = np.load(count_file(self.before, shard)) if shard.name in self.known else None
+        encoder = load_saved(self.tokenizer) if known is None else None
         counts, row = [], 0
         for batch in batches:
-            tokens = count_column(batch.column("text"), encoder)
+            if encoder is not None:
+                tokens = count_column(batch.column("text"), encoder)
+            else:
+                tokens = np.asarray(known)[row : row + batch.num_rows]
             counts.append(tokens)
             yield from self.items(batch, tokens, shard.name, row)
             row += batch.num_rows
-        all_counts = np.concatenate(counts) if counts else np.empty(0, np.int32)
-        save_array(token_file(self.scratch, shard), all_counts)
+        save(count_file(self.counts, shard), np.concatenate(counts) if counts else np.empty(0, np.int32))
 
     def items(self, batch: pa.RecordBatch, tokens: np.ndarray, shard: str, row: int) -> Iterator[pa.RecordBatch]:
         """The items of one batch; documents without tokens are never used."""
@@ -141,19 +147,6 @@ def group_column(batch: pa.RecordBatch) -> pa.Array:
             values = batch.column(name).cast(pa.large_string())
             result = pc.coalesce(values, result)
     return result
-
-
-def token_file(scratch: Path, shard: Shard) -> Path:
-    return scratch / "tokens" / f"{shard.name}.npy"
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write whole or not at all: a task may be killed and tried again beside its twin."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.writing")
-    with open(scratch, "wb") as file:
-        np.save(file, array)
-    os.replace(scratch, path)
 
 
 @dataclass(frozen=True)

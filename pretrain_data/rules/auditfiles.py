@@ -88,9 +88,12 @@ def shard_files(output: Path, folder: str) -> list[Path]:
     return sorted(p for p in (output / folder).rglob("*.parquet") if not p.name.startswith("."))
 
 
-def stored_views(output: Path) -> Iterator[tuple[pa.Array, Batch]]:
-    """The stored documents in batches, as (ids, view). Raises InputError where a run left none."""
-    files = shard_files(output, DOCUMENTS)
+def stored_views(output: Path, files: list[Path] | None = None) -> Iterator[tuple[pa.Array, Batch]]:
+    """The stored documents in batches, as (ids, view); of `files` alone where given.
+
+    Raises InputError where a run left none.
+    """
+    files = files or shard_files(output, DOCUMENTS)
     if not files:
         raise InputError(f"{output / DOCUMENTS}: no audit; run the rules stage with audit on")
     for path in files:

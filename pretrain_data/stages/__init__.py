@@ -18,6 +18,7 @@ ORDER = {
     "decontaminate": "DecontaminateStage",
     "mix": "MixStage",
     "export": "ExportStage",
+    "synthesize": "SynthesizeStage",  # last: what it makes is an input of the next run
 }
 
 

@@ -9,11 +9,10 @@ as they are, and the new ones go on behind them.
 from __future__ import annotations
 
 import bisect
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +23,7 @@ from pydantic import Field
 from pretrain_data.dataset import Dataset, read_shard
 from pretrain_data.errors import AccountingError, InputError
 from pretrain_data.formats.blocks import Block, BlockWriter, carry_over, output_schema, record_path, write_manifest
+from pretrain_data.formats.cards import write_cards
 from pretrain_data.kernels.mixture import hash_strings, mix
 from pretrain_data.kernels.tokens import count_column
 from pretrain_data.mixing import spread
@@ -36,8 +36,6 @@ from pretrain_data.tokenizers import load_saved, load_tokenizer
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-log = logging.getLogger(__name__)
 
 #: Pieces of a phase's order in which tokens are summed; the sums of all are on the driver.
 BINS = 1 << 16
@@ -70,6 +68,10 @@ class ExportConfig(StageConfig):
     end_of_document: str | None = Field(
         default=None, description="Token after each document; default: the one that mix was given."
     )
+    name: str = Field(default="pretraining documents", description="What the dataset card calls the export.")
+    license: str = Field(
+        default="other", description="SPDX id that the dataset card names; `other` where the sources have their own."
+    )
 
 
 class ExportStage(OrderStage[ExportConfig]):
@@ -91,6 +93,8 @@ class ExportStage(OrderStage[ExportConfig]):
         phases = (run.source.manifest or {}).get("metrics", {}).get("sequence_length", {"main": None})
 
         history = _history(run)
+        if history is not None:
+            history.check_tokenizer(tokenizer)
         kept = history.records if history else ()
         run.carried = carry_over(kept, history.path, out) if history else []
 
@@ -102,6 +106,9 @@ class ExportStage(OrderStage[ExportConfig]):
         run.scan(wanted, explode, KEYS).write.mode("overwrite").parquet(keys_path)
         keys = run.spark.read.parquet(keys_path)
         blocks = find_blocks(keys, list(phases), self.config.block_tokens, history)
+        if blocks and history is not None:
+            kinds = {"documents", "index"} | ({"bin", "idx"} if self.config.megatron else set())
+            history.check_blocks(output_schema(schema), kinds | ({"jsonl"} if self.config.jsonl else set()))
 
         (out / "documents").mkdir(parents=True, exist_ok=True)
         if not blocks and not kept:
@@ -116,6 +123,8 @@ class ExportStage(OrderStage[ExportConfig]):
             "sequence_length": phases,
         }
         whole = write_manifest(out, blocks, about, kept)
+        write_cards(out, whole["blocks"], output_schema(schema), self.config.name, self.config.license)
+        run.blocks, run.files = counted(whole["blocks"])
         run.metrics["blocks"] = len(whole["blocks"])
         run.metrics["blocks_carried_over"] = len(kept)
         if self.config.spread_report:
@@ -123,8 +132,23 @@ class ExportStage(OrderStage[ExportConfig]):
                 placed(keys, list(phases), run.seed, history), _numbered(list(phases))
             )
             for line in spread.lines(run.metrics["spread"]):
-                log.info("%s", line)
+                run.say(line)
         run.metrics["tokens"] = sum(block["tokens"] for block in whole["blocks"])
+
+
+def counted(records: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """What the blocks' records tell the pipeline: see StageRun.blocks and StageRun.files."""
+    blocks: list[dict[str, Any]] = []
+    files: dict[str, dict[str, Any]] = {}
+    for record in records:
+        stamps = {f["path"]: {"bytes": f["bytes"], "xxh3": f["xxh3"]} for f in record["files"].values()}
+        documents = stamps.pop(record["files"]["documents"]["path"])
+        files |= stamps
+        if "chars" in record:  # blocks that an older version made don't tell
+            name = Path(record["files"]["documents"]["path"]).stem
+            figures = {"rows": record["documents"], "chars": record["chars"], "tokens": record["tokens"]}
+            blocks.append({"name": name, **figures, **documents})
+    return blocks, files
 
 
 def _history(run: StageRun) -> History | None:

@@ -11,7 +11,6 @@ this run gives what those blocks don't hold yet.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,14 +24,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pretrain_data.errors import InputError
 from pretrain_data.kernels.mixture import KEY_BITS, Cut, hash_strings
-from pretrain_data.mixing import holdout, order, plan
+from pretrain_data.mixing import counts, holdout, order, plan
 from pretrain_data.mixing.history import History
 from pretrain_data.mixing.holdout import Holdout
 from pretrain_data.mixing.mixture import Part, Tokens, columns_used, distinct_names, leaves
+from pretrain_data.reuse import shard_inputs
 from pretrain_data.stage import Processed, Shard, Stage, StageConfig, StageRun
 from pretrain_data.tokenizers import load_tokenizer, tokenizer_files
-
-log = logging.getLogger(__name__)
 
 #: Leaves over all phases; each has histograms on the driver.
 MOST_LEAVES = 256
@@ -43,7 +41,7 @@ class Phase(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(default="main", description="Name of the phase.")
+    name: str = Field(default="main", pattern=r"^[\w-]+$", description="Name of the phase; a folder bears it.")
     budget: Tokens | None = Field(
         default=None,
         gt=0,
@@ -122,41 +120,67 @@ class MixStage(Stage[MixConfig]):
         super().__init__(config)
         self.measure: plan.Measure | None = None
         self.plans: list[plan.LeafPlan] = []
+        self.places = Path()
 
     def resources(self) -> list[Path]:
         return tokenizer_files(self.config.tokenizer)
 
     def prepare(self, run: StageRun) -> None:
-        tokenizer = load_tokenizer(self.config.tokenizer, self.config.end_of_document)
-        saved = run.scratch / "tokenizer.json"
-        tokenizer.save(saved)
-        parts = [phase.mixture or self._found_parts(phase.by, run) for phase in self.config.phases]
-        phases = self._phases(parts)
-        self.measure = plan.Measure(
-            phases, str(saved), run.scratch, run.seed, self.config.quality_floor, self.config.quality_default
-        )
-        columns = {"doc_id", "text", "similar_group", "cluster_id", "quality_score"}
-        columns.update(*(columns_used(phase.leaves) for phase in phases))
-        items_path = str(run.scratch / "items")
-        run.scan(sorted(columns), self.measure, plan.ITEM).write.mode("overwrite").parquet(items_path)
-        items = run.spark.read.parquet(items_path)
-        history = None
-        if self.config.handed_out is not None:
-            history = History.of(run.workspace / self.config.handed_out, self.config.handed_out_blocks)
-        items, aside = self._set_aside(items, history, phases, run)
-
-        self.plans = plan.trimmed(items, self._plan(items, parts, phases, history))
-        run.metrics["mixture"] = [leaf.record() for leaf in self.plans]
-        run.metrics["sequence_length"] = {phase.name: phase.sequence_length for phase in self.config.phases}
+        items, aside, history = self.decide(run)
         for line in table(self.plans):
-            log.info("%s", line)
-
+            run.say(line)
         lined_path = str(run.scratch / "lined")
         order.line_up(order.choose(items, self.plans)).write.mode("overwrite").parquet(lined_path)
         lined = run.spark.read.parquet(lined_path)
         ranks = order.rank_groups(lined, run.seed, self._stretch(history))
         placed = order.place(lined, ranks, len(self.plans), self.config.bins, run.scratch)
+        self.places = run.scratch
         self._write_places(order.positions(placed), items, aside, history, run)
+
+    def decide(self, run: StageRun) -> tuple[Any, Any, History | None]:
+        """Count tokens and decide how often the documents of each part are used: `self.plans`.
+
+        Returns the items to train on, those set aside, and what was handed out before.
+        """
+        tokenizer = load_tokenizer(self.config.tokenizer, self.config.end_of_document)
+        history = None
+        if self.config.handed_out is not None:
+            history = History.of(run.workspace / self.config.handed_out, self.config.handed_out_blocks)
+        if history is not None:
+            history.check_tokenizer(tokenizer)
+        saved = run.scratch / "tokenizer.json"
+        tokenizer.save(saved)
+        parts = [phase.mixture or self._found_parts(phase.by, run) for phase in self.config.phases]
+        phases = self._phases(parts)
+        inputs, before = shard_inputs(run.source), run.workspace / self.name / counts.FOLDER
+        known = counts.known(before, tokenizer.fingerprint, inputs)
+        run.metrics["shards_counted_before"] = len(known)
+        self.measure = plan.Measure(
+            phases,
+            str(saved),
+            run.output / counts.FOLDER,
+            before,
+            known,
+            run.seed,
+            self.config.quality_floor,
+            self.config.quality_default,
+        )
+        columns = {"doc_id", "similar_group", "cluster_id", "quality_score"}
+        columns.update(*(columns_used(phase.leaves) for phase in phases))
+        items_path = str(run.scratch / "items")
+        for new in (True, False):  # text is read where tokens are still to be counted
+            shards = tuple(shard for shard in run.source.shards if (shard.name not in known) == new)
+            part = replace(run, source=replace(run.source, shards=shards))
+            wanted = sorted(columns | {"text"} if new else columns)
+            part.scan(wanted, self.measure, plan.ITEM).write.mode("overwrite" if new else "append").parquet(items_path)
+        counts.note(run.output / counts.FOLDER, tokenizer.fingerprint, inputs)
+        items = run.spark.read.parquet(items_path)
+        items, aside = self._set_aside(items, history, phases, run)
+
+        self.plans = plan.trimmed(items, self._plan(items, parts, phases, history))
+        run.metrics["mixture"] = [leaf.record() for leaf in self.plans]
+        run.metrics["sequence_length"] = {phase.name: phase.sequence_length for phase in self.config.phases}
+        return items, aside, history
 
     def _set_aside(
         self, items: Any, history: History | None, phases: tuple[plan.PhaseLeaves, ...], run: StageRun
@@ -291,8 +315,8 @@ class MixStage(Stage[MixConfig]):
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
         if self.measure is None:
             raise RuntimeError("mix decides over the whole corpus: call prepare first")
-        tokens = np.load(plan.token_file(self.measure.scratch, shard), mmap_mode="r")
-        places = _Places.read(order.places_file(self.measure.scratch, shard.name))
+        tokens = np.load(counts.count_file(self.measure.counts, shard), mmap_mode="r")
+        places = _Places.read(order.places_file(self.places, shard.name))
         row = 0
         for batch in batches:
             yield self._judge(batch, np.asarray(tokens[row : row + batch.num_rows]), places, row)

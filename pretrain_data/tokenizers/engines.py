@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from pretrain_data.hashing import digest, file_digest
 from pretrain_data.tokenizers.ranks import from_ranks, read_ranks
 
 #: White-space runs from this length (characters) on are not given to tiktoken's regular expressions.
@@ -98,6 +99,16 @@ class TrainingTokenizer:
 
     engine: RankTable | Library
     end_of_document: int
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Changes when the ids of any text, or the end of a document, could."""
+        engine = self.engine
+        if isinstance(engine, RankTable):
+            what: object = [file_digest(Path(engine.path)), engine.pattern, engine.special, engine.nfc]
+        else:
+            what = json.loads(engine.text)
+        return digest([what, self.end_of_document])
 
     @functools.cached_property
     def vocabulary_size(self) -> int:

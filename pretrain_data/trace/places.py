@@ -130,13 +130,49 @@ class Trace:
             found: np.ndarray = np.load(path, mmap_mode="r")
         except FileNotFoundError as error:
             raise InputError(f"{path} is missing: export again to write the index") from error
+        except (ValueError, EOFError) as error:
+            raise InputError(f"{path} is broken ({error}): export again with --force") from error
         return found
 
     def _describe(self, block: dict[str, Any], rows: range | list[int]) -> Iterator[dict[str, Any]]:
-        for batch in read_rows(document_file(self.path, block["block"]), list(rows)):
+        if not len(rows):
+            return
+        path = document_file(self.path, block["block"])
+        alike = _Alike.of(path, self._index(block)["offset"])
+        for batch in read_rows(path, list(rows)):
             values = watched(batch)
             for i, row in enumerate(batch.to_pylist()):
-                yield describe(row, {k: float(v[i]) for k, v in values.items()}, block)
+                found = describe(row, {k: float(v[i]) for k, v in values.items()}, block)
+                yield found | alike.nearby(row["index"])
+
+
+class _Alike:
+    """How near the next document of the same similar group stands, within one block."""
+
+    def __init__(self, groups: np.ndarray, offsets: np.ndarray) -> None:
+        self.groups, self.offsets = groups, offsets
+        # Rows sorted by group and then by place: a row's neighbours among its like stand beside it.
+        self.order = np.argsort(groups, kind="stable")
+        self.at = np.empty(len(groups), np.int64)
+        self.at[self.order] = np.arange(len(groups))
+        self.sizes = np.bincount(groups)
+
+    @classmethod
+    def of(cls, path: Path, offsets: np.ndarray) -> _Alike:
+        rows = np.arange(len(offsets))
+        if "similar_group" not in pq.read_schema(path).names:
+            return cls(rows, offsets)
+        column = pq.read_table(path, columns=["similar_group"])["similar_group"].combine_chunks()
+        codes = column.dictionary_encode().indices
+        # A document without a group is a group of its own.
+        return cls(np.where(codes.is_null(), len(rows) + rows, codes.fill_null(0)), offsets)
+
+    def nearby(self, row: int) -> dict[str, int | None]:
+        """Others of the row's group in the block, and tokens from its beginning to the nearest of theirs."""
+        mine, at = self.groups[row], int(self.at[row])
+        beside = [int(self.order[i]) for i in (at - 1, at + 1) if 0 <= i < len(self.order)]
+        gaps = [abs(int(self.offsets[o]) - int(self.offsets[row])) for o in beside if self.groups[o] == mine]
+        return {"similar_in_block": int(self.sizes[mine]) - 1, "nearest_similar": min(gaps, default=None)}
 
 
 def describe(row: dict[str, Any], values: dict[str, float], block: dict[str, Any]) -> dict[str, Any]:

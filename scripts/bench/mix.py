@@ -1,10 +1,13 @@
 """Mix and export a made-up corpus, then read the blocks back and report what `mix` promises.
 
     python scripts/bench/mix.py OUT --docs 300000 [--partitions 2] [--block-tokens 500K]
+    python scripts/bench/mix.py OUT --docs 300000 --growing     # 60 % of it on a first night, all on a second
 
 The corpus: lognormal lengths, groups of similar documents whose sizes follow a Zipf law and one giant
 group of 2 % of all documents, four channels of which one is repeated. Printed beside the order that was
-exported: a plain shuffle of the same documents.
+exported: a plain shuffle of the same documents. 1,000 random tokens are then traced and held against a reader
+of the whole stream. With --growing the blocks of the first night are handed out, so that they stay; a run that
+was ended between the nights goes on with the second.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import pyarrow.parquet as pq
 
 from pretrain_data.commands import open_pipeline
 from pretrain_data.kernels.spacing import smallest_gaps
+from pretrain_data.trace import Trace
 
 WORDS = "the of model data token order training corpus 训练 语料 模型 数据 文本 顺序 相似 文档".split()
 CHANNELS = ("zh-knowledge", "en-knowledge", "code", "math")
@@ -55,25 +59,58 @@ def make(folder: Path, docs: int, seed: int) -> None:
         pq.write_table(pa.table(table), folder / f"part-{part:05d}.parquet", compression="zstd")
 
 
-def run(out: Path, docs: int, partitions: int, block_tokens: str) -> Path:
+def run(out: Path, docs: int, partitions: int, block_tokens: str, share: float | None = None) -> Path:
+    """Mix and export; with `share`, a night of --growing over that share of the input files."""
     parts = [
         {"name": name, "weight": weight, "where": {"channel": name}}
         for name, weight in zip(CHANNELS, WEIGHTS, strict=True)
     ]
-    stages = {
-        "mix": {"input": "in", "phases": [{"name": "main", "max_epochs": 4, "mixture": parts, "budget": docs * 20}]},
-        "export": {"block_tokens": block_tokens},
-    }
+    source, workspace = "in", f"w{partitions}"
+    mix: dict[str, object] = {}
+    if share is not None:
+        source, workspace = f"in-{share}", f"growing{partitions}"
+        (out / source).mkdir(exist_ok=True)
+        files = sorted((out / "in").glob("*.parquet"))
+        for file in files[: round(share * len(files))]:
+            if not (out / source / file.name).exists():
+                (out / source / file.name).hardlink_to(file)
+        mix = {"handed_out": "export"}
+    budget = round(docs * 20 * (share or 1.0))
+    phases = [{"name": "main", "max_epochs": 4, "mixture": parts, "budget": budget}]
+    stages = {"mix": {"input": source, "phases": phases, **mix}, "export": {"block_tokens": block_tokens}}
     config = {
-        "workspace": f"w{partitions}",
+        "workspace": workspace,
         "spark": {"master": "local[2]", "partitions": partitions, "conf": {"spark.sql.shuffle.partitions": partitions}},
         "stages": stages,
     }
     path = out / f"c{partitions}.yaml"
     path.write_text(json.dumps(config))
-    for outcome in open_pipeline(path).run(force=True):
-        print(f"{outcome.stage}: {outcome.manifest['seconds']} s")
-    return out / f"w{partitions}" / "export"
+    for outcome in open_pipeline(path).run(force=share is None):
+        use = outcome.manifest["usage"]
+        peaks = ", ".join(f"{who} {use[f'{who}_peak_bytes'] / 2**20:,.0f} MiB" for who in ("driver", "jvm", "worker"))
+        took = f"{outcome.manifest['seconds']:.0f} s, {use['cpu_seconds']:.0f} CPU s, at most {peaks}"
+        print(f"{outcome.stage}: {outcome.state}, {took}", flush=True)
+    return out / workspace / "export"
+
+
+def grow(out: Path, docs: int, partitions: int, block_tokens: str) -> Path:
+    """The two nights; asserts that the first one's blocks stay as they are."""
+    export = out / f"growing{partitions}" / "export"
+    seen = out / f"first-night{partitions}.json"
+    if not seen.exists():
+        run(out, docs, partitions, block_tokens, 0.6)
+        seen.write_text(json.dumps(sums(export)))
+    run(out, docs, partitions, block_tokens, 1.0)
+    before, after = json.loads(seen.read_text()), sums(export)
+    assert {name: after[name] for name in before} == before, "a block that was handed out has changed"
+    print(f"blocks: {len(before)} handed out and unchanged, {len(after) - len(before)} added")
+    return export
+
+
+def sums(export: Path) -> dict[str, str]:
+    """SHA-256 of each block's documents."""
+    files = sorted((export / "documents").glob("*.parquet"))
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def spread(label: str, group: np.ndarray, size: np.ndarray) -> None:
@@ -110,6 +147,42 @@ def report(export: Path, budget: int) -> None:
     for file in files:
         digest.update(file.read_bytes())
     print(f"bytes of all blocks: {digest.hexdigest()[:16]}")
+    trace(export, table, tokens)
+
+
+def trace(export: Path, table: pa.Table, tokens: np.ndarray) -> None:
+    """1,000 random tokens, a step and documents, against the whole stream read by brute force."""
+    row_of = np.repeat(np.arange(len(tokens), dtype=np.int32), tokens + 1)
+    rng = np.random.default_rng(1)
+    ids = table["doc_id"]
+    took: dict[str, list[float]] = {"place": [], "step": [], "document": []}
+    wrong = 0
+    for at in rng.integers(0, len(row_of), 1000).tolist():
+        begin = time.perf_counter()
+        places = Trace(export)  # opened for each query, as the command does
+        starts = [block["offset"] for block in places.blocks]
+        block = int(np.searchsorted(starts, at, side="right")) - 1
+        [found] = places.at(block, at - starts[block])
+        took["place"].append(time.perf_counter() - begin)
+        wrong += found["doc_id"] != ids[int(row_of[at])].as_py()
+    for number in range(5):
+        size = 64 * 4096
+        step = int(rng.integers(0, len(row_of) // size))
+        begin = time.perf_counter()
+        rows = Trace(export).step(step, 64, 4096)
+        took["step"].append(time.perf_counter() - begin)
+        expected = dict.fromkeys(row_of[step * size : (step + 1) * size].tolist())
+        wrong += [d["doc_id"] for d in rows] != [ids[row].as_py() for row in expected]
+        one = ids[int(rng.integers(0, len(ids)))].as_py()
+        begin = time.perf_counter()
+        places_ = [d["offset"] for d in Trace(export).document(one)]
+        took["document"].append(time.perf_counter() - begin)
+        if number == 0:  # the scan over all ids in Python is what the index saves
+            wrong += places_ != [table["offset"][i].as_py() for i, d in enumerate(ids.to_pylist()) if d == one]
+    for kind, seconds in took.items():
+        figures = f"median {np.median(seconds):.3f} s, slowest {max(seconds):.3f} s"
+        print(f"trace by {kind}: {len(seconds)} queries, {figures}")
+    print(f"trace: {wrong} answers differ from the brute-force reader's")
 
 
 def main() -> None:
@@ -119,11 +192,12 @@ def main() -> None:
     arguments.add_argument("--partitions", type=int, default=2)
     arguments.add_argument("--block-tokens", default="500K")
     arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--growing", action="store_true", help="in two nights, the first one's blocks handed out")
     a = arguments.parse_args()
     if not (a.out / "in").exists():
         make(a.out / "in", a.docs, a.seed)
     started = time.time()
-    export = run(a.out, a.docs, a.partitions, a.block_tokens)
+    export = (grow if a.growing else run)(a.out, a.docs, a.partitions, a.block_tokens)
     print(f"mix and export: {time.time() - started:.0f} s")
     report(export, a.docs * 20)
 

@@ -191,8 +191,6 @@ def top_ngram(words: list[tuple[int, int, str]], n: int) -> int:
     if not grams:
         return 0
     gram, times = Counter(grams).most_common(1)[0]
-    if times < 2:
-        return 0
     i = grams.index(gram)
     return times * (words[i + n - 1][1] - words[i][0])
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from pretrain_data.kernels.boilerplate import remove
+from pretrain_data.kernels import boilerplate
+
+
+def remove(text: str) -> str:
+    (new,) = boilerplate.remove(pa.array([text], pa.large_string()))[0].to_pylist()
+    assert new == boilerplate.remove_in(text)
+    return str(new)
+
 
 ARTICLE = (
     "印刷术的传播改变了知识的面貌。\n"
@@ -26,6 +34,10 @@ ARTICLE = (
         "转载请注明出处",
         "京ICP备12345678号-1",
         "扫一扫关注我们的微信公众号",
+        "轉載請註明出處",
+        "（責任編輯：劉曉明）",
+        "未經授權，不得轉載。",
+        "长按识别下方二维码",
         "上一篇：没有了",
         "This article was originally published in The Valley Courier and is reprinted with permission.",
         "© 2024 Valley Courier. All rights reserved.",

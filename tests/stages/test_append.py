@@ -224,3 +224,57 @@ def test_only_the_first_blocks_were_handed_out(tmp_path: Path, spark: Any) -> No
     assert any(row["source_id"].startswith("2-") for row in found if row["block"] >= 2)
     with pytest.raises(InputError, match="handed out, but the export has"):
         run(spark, tmp_path, 120_000, handed_out_blocks=99)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mix": {"end_of_document": "<|im_end|>"}}, "another tokenizer"),
+        ({"export": {"megatron": False}}, "bin, idx"),
+        ({"export": {"jsonl": True}}, "jsonl"),
+        ({"export": {"columns": ["channel", "similar_group"]}}, "source_id"),
+    ],
+    ids=["tokenizer", "megatron", "jsonl", "columns"],
+)
+def test_two_versions_never_stand_in_one_order(
+    two_nights: tuple[Path, dict[str, bytes], dict[str, Any]], spark: Any, change: dict[str, Any], message: str
+) -> None:
+    """The blocks that were handed out stay, and the error says how to go on."""
+    folder, _, _ = two_nights
+    before = files(folder, [record["block"] for record in blocks(folder)])
+    whole = json.loads(config(folder, 330_000, holdout={"tokens": 4000, "max_share": 0.1}).read_text())
+    for stage, keys in change.items():
+        whole["stages"][stage] |= keys
+    (folder / "changed.yaml").write_text(json.dumps(whole))
+    pipeline = open_pipeline(folder / "changed.yaml")
+    pipeline._spark = spark
+    with pytest.raises(InputError, match=f"(?s){message}.*begin a new order"):
+        list(pipeline.run())
+    assert files(folder, [record["block"] for record in blocks(folder)]) == before
+
+
+def test_only_what_is_new_is_counted(tmp_path: Path, spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts of the first night's shards are taken over, and are those that counting anew gives."""
+    monkeypatch.setattr("pretrain_data.formats.foreign.SHARD_BYTES", 1)  # a shard a row group
+
+    def counted(folder: Path, **mix: Any) -> tuple[int, dict[str, bytes]]:
+        pipeline = open_pipeline(config(folder, 60_000, handed_out=None, **mix))
+        pipeline._spark = spark
+        [made] = [outcome.manifest for outcome in pipeline.run(last="mix")]
+        names = [shard["name"] for shard in made["shards"]]
+        found = {p.stem: p.read_bytes() for p in sorted((folder / "w/mix/tokens").glob("*.npy"))}
+        assert list(found) == names
+        return made["metrics"]["shards_counted_before"], found
+
+    deliver(tmp_path, 1, documents(1, 900))
+    assert counted(tmp_path)[0] == 0
+    deliver(tmp_path, 2, documents(2, 600))
+    before, ours = counted(tmp_path)
+    assert (before, len(ours)) == (3, 5)
+    shutil.copytree(tmp_path / "in", tmp_path / "anew" / "in")
+    assert counted(tmp_path / "anew") == (0, ours)
+    deliver(tmp_path, 2, documents(3, 600))  # delivered again, other than before
+    before, changed = counted(tmp_path)
+    assert before == 3
+    assert [name for name in ours if ours[name] != changed[name]] == ["part-00003", "part-00004"]
+    assert counted(tmp_path, end_of_document="<|im_end|>")[0] == 0

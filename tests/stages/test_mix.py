@@ -12,8 +12,11 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from pretrain_data.cli import app
 from pretrain_data.commands import open_pipeline
+from pretrain_data.errors import InputError
 from pretrain_data.kernels.spacing import smallest_gaps
 
 pytestmark = pytest.mark.spark
@@ -43,7 +46,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory, spark: Any) -> Path:
     (folder / "c.yaml").write_text(json.dumps({"workspace": "w", "stages": stages}))
     pipeline = open_pipeline(folder / "c.yaml")
     pipeline._spark = spark
+    said: list[str] = []
+    pipeline.say = said.append
     assert [o.state for o in pipeline.run()] == ["done", "done"]
+    # The plan is told before the order is made, a line a part.
+    assert [line.split()[2] for line in said if line.startswith("mix: main ")] == ["zh", "code", "math"]
+    assert any(line.startswith("mix: phase") and "epochs" in line for line in said)
     return folder / "w"
 
 
@@ -125,3 +133,47 @@ def test_megatron_files_hold_the_texts(exported: Path) -> None:
             assert ids[-1] == tokenizer.end_of_document
             texts.append(tokenizer.decode(ids[:-1]))
     assert texts == [row["text"] for row in order(exported)]
+
+
+def planned(exported: Path, spark: Any, monkeypatch: pytest.MonkeyPatch, policy: str) -> dict[str, dict[str, Any]]:
+    """What `plan mix` says about the corpus of `exported` when math wants more than one use of all there is."""
+    config = json.loads((exported.parent / "c.yaml").read_text())
+    config["stages"]["mix"] |= {"on_shortage": policy}
+    config["stages"]["mix"]["phases"][0] |= {"max_epochs": 1, "budget": 700_000}
+    path = exported.parent / f"{policy}.yaml"
+    path.write_text(json.dumps(config | {"workspace": "w"}))
+
+    def with_session(config: Path, overrides: list[str] | None = None) -> Any:
+        pipeline = open_pipeline(config, overrides)
+        pipeline._spark = spark
+        return pipeline
+
+    monkeypatch.setattr("pretrain_data.commands.plan_mix.open_pipeline", with_session)
+    before = sorted(p for p in exported.rglob("*") if p.name != ".staging")
+    done = CliRunner().invoke(app, ["plan", "mix", str(path), "--json"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert sorted(p for p in exported.rglob("*") if p.name != ".staging") == before, "nothing is written"
+    return {row["part"]: row for row in json.loads(done.stdout)}
+
+
+def test_policies_for_what_a_scarce_part_can_not_give(
+    exported: Path, spark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted = planned(exported, spark, monkeypatch, "accept")
+    shared = planned(exported, spark, monkeypatch, "redistribute")
+    math = accepted["math"]
+    assert math["wanted_tokens"] == 140_000
+    assert math["available_tokens"] < 140_000
+    for rows in (accepted, shared):  # once, all of it, and no more
+        assert rows["math"]["given_tokens"] == math["available_tokens"]
+        assert rows["math"]["epochs"] == 1
+    assert accepted["code"]["given_tokens"] == pytest.approx(140_000, rel=0.005)
+    lacking = 700_000 - math["available_tokens"]
+    given = {name: shared[name]["given_tokens"] for name in ("zh", "code")}
+    room = {name: shared[name]["available_tokens"] for name in given}
+    # What math lacks goes to the others by their weights, 3 to 1, as far as they have it.
+    code = min(room["code"], max(lacking / 4, lacking - room["zh"]))
+    assert given["code"] == pytest.approx(code, rel=0.005)
+    assert given["zh"] == pytest.approx(min(room["zh"], lacking - code), rel=0.005)
+    with pytest.raises(InputError, match=r"can.*not be met.*math: 140000 wanted"):
+        planned(exported, spark, monkeypatch, "fail")

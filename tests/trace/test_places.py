@@ -109,6 +109,16 @@ def test_what_is_out_of_the_ordinary(exported: Path) -> None:
     assert second["unlike"] < first["unlike"] / 5
 
 
+def test_duplicates_nearby(exported: Path) -> None:
+    """Groups are pairs of neighbours: the other one begins where this one ends, or the other way round."""
+    trace = Trace(exported)
+    offsets = np.concatenate([np.load(p)["offset"] for p in sorted((exported / "index").glob("*.npy"))])
+    for row in (4_000, 4_001, 8_999):
+        [found] = trace.document(f"d{row:05d}")
+        assert found["similar_in_block"] == 1
+        assert found["nearest_similar"] == abs(offsets[row ^ 1] - offsets[row])
+
+
 def test_places_that_do_not_exist(exported: Path) -> None:
     trace = Trace(exported)
     with pytest.raises(InputError, match="no block 12"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretrain_data.kernels.html.hints import BOILERPLATE, COMMENTS, MAIN, MATHS, NONE, SKIP, hint
+from pretrain_data.kernels.html.hints import BOILERPLATE, CAPTION, COMMENTS, MAIN, MATHS, NONE, SKIP, hint
 
 #: Elements nested deeper than this are taken as one block of their text.
 MAX_WALK = 150
@@ -44,15 +44,16 @@ class Block:
 
 
 class Container:
-    """An element that holds blocks[start:end]."""
+    """An element that holds blocks[start:end]; `parent` is the number of the container around it, -1 for none."""
 
-    __slots__ = ("depth", "end", "hint", "start", "tag")
+    __slots__ = ("end", "hint", "name", "parent", "start", "tag")
 
-    def __init__(self, tag: str, start: int, depth: int, hinted: int) -> None:
+    def __init__(self, tag: str, name: str | None, start: int, parent: int, hinted: int) -> None:
         self.tag = tag
+        self.name = name
         self.start = start
         self.end = start
-        self.depth = depth
+        self.parent = parent
         self.hint = hinted
 
 
@@ -69,6 +70,7 @@ class Walk:
         self._row = 0
         self._rows = 0
         self._cell = 0
+        self._around = -1
         self._element(root, 0)
         self._flush()
 
@@ -94,12 +96,12 @@ class Walk:
 
     def _children(self, element: Any, depth: int) -> None:
         text = element.text
-        if text:
+        if text and (self._parts or not text.isspace()):
             self._text(text)
         for child in element:
             self._element(child, depth + 1)
             text = child.tail
-            if text:
+            if text and (self._parts or not text.isspace()):
                 self._text(text)
 
     def _element(self, element: Any, depth: int) -> None:
@@ -131,18 +133,21 @@ class Walk:
         if tag == "math":
             self._math(element)
             return
-        self._flush()
+        if self._parts:
+            self._flush()
         hinted = _hint(element, tag)
         if hinted == SKIP:
             return
         if hinted == MATHS:
             self._maths(element, depth)
             return
-        container = Container(tag, len(self.blocks), depth, hinted)
+        around = self._around
+        container = Container(tag, element.get("class"), len(self.blocks), around, hinted)
+        self._around = len(self.containers)
         self.containers.append(container)
         kind, row, cell = self._kind, self._row, self._cell
         if tag in _HEADINGS:
-            self._kind = "h"
+            self._kind = "h1" if tag == "h1" else "h"
         elif tag == "li":
             self._kind = "li"
         elif tag in ("blockquote", "dd", "dt", "figcaption"):
@@ -155,13 +160,12 @@ class Walk:
             self._cell = len(self.containers)
         elif tag == "table":
             self._row = 0
-        elif tag == "p" and kind in ("h",):
+        elif tag == "p" and kind[0] == "h":
             self._kind = "p"
-        elif tag == "hr":
-            return
         self._children(element, depth)
-        self._flush()
-        self._kind, self._row, self._cell = kind, row, cell
+        if self._parts:
+            self._flush()
+        self._kind, self._row, self._cell, self._around = kind, row, cell, around
         container.end = len(self.blocks)
 
     def _inline(self, element: Any, tag: str, depth: int) -> None:
@@ -177,6 +181,13 @@ class Walk:
                 self._maths(element, depth)
                 return
             if kind == BOILERPLATE and tag == "a" and "headerlink" in str(name):
+                return
+            if kind == CAPTION and tag != "a":
+                self._flush()
+                around, self._kind = self._kind, "caption"
+                self._children(element, depth)
+                self._flush()
+                self._kind = around
                 return
         if tag == "a" and element.get("href"):
             self._links += 1

@@ -1,4 +1,4 @@
-"""What class and id words promise about an element: main text, boilerplate, comments, or nothing."""
+"""What class and id words promise about an element: main text, its lead, a caption, boilerplate, comments …"""
 
 from __future__ import annotations
 
@@ -8,8 +8,18 @@ from importlib import resources
 
 import yaml
 
-NONE, MAIN, BOILERPLATE, COMMENTS, SKIP, MATHS = 0, 1, 2, 3, 4, 5
-_KINDS = {"main": MAIN, "boilerplate": BOILERPLATE, "comments": COMMENTS, "skip": SKIP, "maths": MATHS}
+NONE, MAIN, BOILERPLATE, COMMENTS, SKIP, MATHS, LEAD, CAPTION, QUOTED = range(9)
+_KINDS = {
+    "main": MAIN,
+    "boilerplate": BOILERPLATE,
+    "comments": COMMENTS,
+    "skip": SKIP,
+    "maths": MATHS,
+    "lead": LEAD,
+    "caption": CAPTION,
+    "quoted": QUOTED,
+}
+_STRONGEST_FIRST = (SKIP, MATHS, QUOTED, COMMENTS, CAPTION, MAIN, LEAD, BOILERPLATE)
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[\u4e00-\u9fff]+")
 
 
@@ -17,12 +27,13 @@ _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[\u4e00-\u9fff]+")
 def hint(name: str) -> int:
     """Kind of an element by a value of its class or id; the strongest of its names counts."""
     kinds = {_one(part) for part in name.split()[:12]}
-    for kind in (SKIP, MATHS, COMMENTS, MAIN, BOILERPLATE):
+    for kind in _STRONGEST_FIRST:
         if kind in kinds:
             return kind
     return NONE
 
 
+@lru_cache(maxsize=1 << 16)
 def _one(name: str) -> int:
     """Kind of one class name such as `post-content` or `relatedPosts`."""
     whole, words = _lists()
@@ -30,9 +41,10 @@ def _one(name: str) -> int:
     if lowered in whole:
         return whole[lowered]
     kinds = [words.get(word.lower(), NONE) for word in _WORDS.findall(name[:80])]
-    if BOILERPLATE in kinds:
-        return BOILERPLATE
-    return COMMENTS if COMMENTS in kinds else NONE
+    for kind in (BOILERPLATE, COMMENTS, CAPTION, LEAD):
+        if kind in kinds:
+            return kind
+    return NONE
 
 
 @cache

@@ -21,8 +21,8 @@ _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _FLAT = frozenset(
     "area base br col embed hr img input link meta source track wbr p li dt dd td th tr option tbody thead".split()
 )
-#: Characters that XML has no room for, surrogates among them, and the control characters of old charsets.
-_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+#: Control characters, which XML has no room for.
+_UNFIT = bytes([*range(9), 11, 12, *range(14, 32), 127])
 _DECLARED = re.compile(r"^\s*<\?xml[^>]*\?>")
 
 
@@ -48,11 +48,11 @@ def extract(html: str) -> Page | None:
 
 def _parse(html: str) -> Any:
     """The root element; None where there is nothing."""
-    html = _UNFIT.sub("", _DECLARED.sub("", html, count=1))
-    if not html.strip():
+    raw = _DECLARED.sub("", html, count=1).encode("utf-8", "ignore").translate(None, _UNFIT)
+    if not raw.strip():
         return None
     try:
-        return etree.fromstring(html.encode("utf-8", "ignore"), _parser())
+        return etree.fromstring(raw, _parser())
     except etree.XMLSyntaxError:  # no element in it at all
         return None
 

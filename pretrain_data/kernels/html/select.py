@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import accumulate
 
 from pretrain_data.kernels.html.blocks import Block, Container, Walk
-from pretrain_data.kernels.html.hints import BOILERPLATE, COMMENTS, MAIN
+from pretrain_data.kernels.html.hints import LEAD, MAIN
+from pretrain_data.kernels.html.leave_out import (
+    ENOUGH,
+    boilerplate,
+    cards,
+    drop_labelled,
+    drop_link_lists,
+    within,
+)
 
-#: A container that promises boilerplate and holds more of the page's text than this is not believed.
-BELIEVED = 0.5
-#: Bytes of text under which a choice is not believed either.
-ENOUGH = 250
-#: With a smaller share of the page's text than this outside of comments, the comments are what it is about.
-FORUM = 0.1
 #: A choice with a smaller share of what the page offers is not believed.
 THIN = 0.05
 #: A container that promises main text and has this share of the weight of the one around it goes before it.
-NARROW = 0.65
+NARROW = 0.6
+#: Cards with a smaller share than this of the chosen text are left out of it.
+CARDS = 0.3
+#: How many blocks before the text its title is looked for: the page's own, and any other heading.
+TITLE_BACK, HEADING_BACK = 40, 12
+#: Bytes of a lead: where its name says so, and where only its place does.
+NAMED_LEAD, PLAIN_LEAD = 40, 80
 _STOPS = '.!?。！？…;；:："”’)）」』'
 _COMMAS = (",", "，", "、", "。", ". ")
 
@@ -27,61 +36,24 @@ def choose(walk: Walk) -> list[Block]:
     if not blocks:
         return []
     sizes = [0, *accumulate(block.size - block.linked for block in blocks)]
-    out = _left_out(blocks, containers, sizes)
-    main = _within(len(blocks), [c for c in containers if c.hint == MAIN])
-    weights = [0.0, *accumulate(map(_weight, blocks, out, main))]
+    out = boilerplate(blocks, containers, sizes)
+    card = cards(blocks, containers, out, sizes)
+    main = within(len(blocks), [c for c in containers if c.hint == MAIN])
+    light = [o or c for o, c in zip(out, card, strict=True)] if card else out
+    weights = [0.0, *accumulate(map(_weight, blocks, light, main))]
     best = _best(containers, weights)
     start, end = (best.start, best.end) if best else (0, len(blocks))
-    keep = [not o for o in out[start:end]]
-    chosen = blocks[start:end]
-    _drop_link_lists(chosen, keep, containers, start, end)
-    kept = sum(b.size for b, k in zip(chosen, keep, strict=True) if k)
+    keep = [not o for o in out]
+    drop_link_lists(blocks, keep, containers, start, end)
+    if card:
+        _drop_cards(blocks, keep, card, out, start, end)
+    drop_labelled(blocks, keep, containers, start, end)
+    kept = sum(b.size for b, k in zip(blocks[start:end], keep[start:end], strict=True) if k)
     offered = sum(b.size for b, o in zip(blocks, out, strict=True) if not o)
     if kept < THIN * offered or kept < ENOUGH:
         return _lenient(blocks, containers, out, offered)
-    return [block for block, kept in zip(chosen, keep, strict=True) if kept]
-
-
-def _left_out(blocks: list[Block], containers: list[Container], sizes: list[int]) -> list[bool]:
-    """For each block, whether it lies in what its names call boilerplate or comments, as far as that's believed."""
-    total = sizes[-1]
-    small = [c for c in containers if sizes[c.end] - sizes[c.start] <= BELIEVED * total]
-    boilerplate = _within(len(blocks), [c for c in small if c.hint == BOILERPLATE])
-    comments = _within(len(blocks), [c for c in small if c.hint == COMMENTS])
-    content = talk = 0
-    for block, bad, comment in zip(blocks, boilerplate, comments, strict=True):
-        if not bad:
-            if comment:
-                talk += block.size - block.linked
-            else:
-                content += block.size - block.linked
-    if content < FORUM * (content + talk):
-        comments = [False] * len(blocks)
-        content += talk
-    if content < min(ENOUGH, 0.5 * total):
-        return comments
-    return [bad or comment for bad, comment in zip(boilerplate, comments, strict=True)]
-
-
-def _lenient(blocks: list[Block], containers: list[Container], out: list[bool], offered: int) -> list[Block]:
-    """Of a page with hardly any prose: all that isn't boilerplate, lists of links too."""
-    sums = [0, *accumulate(0 if o else b.size for b, o in zip(blocks, out, strict=True))]
-    start, end = 0, len(blocks)
-    for container in containers:
-        inside = sums[container.end] - sums[container.start]
-        if container.hint == MAIN and inside > 0.3 * offered and container.end - container.start < end - start:
-            start, end = container.start, container.end
-    return [block for block, o in zip(blocks[start:end], out[start:end], strict=True) if not o]
-
-
-def _within(count: int, containers: list[Container]) -> list[bool]:
-    """For each of `count` blocks, whether any of the containers holds it."""
-    change = [0] * (count + 1)
-    for container in containers:
-        if container.end > container.start:
-            change[container.start] += 1
-            change[container.end] -= 1
-    return [level > 0 for level in accumulate(change[:count])]
+    start = _with_lead(blocks, keep, containers, start)
+    return [block for block, k in zip(blocks[start:end], keep[start:end], strict=True) if k]
 
 
 def _weight(block: Block, out: bool, main: bool) -> float:
@@ -95,7 +67,7 @@ def _weight(block: Block, out: bool, main: bool) -> float:
     if linked > 0.5 * size:
         return -0.1 * linked if main else -0.5 * linked - 5
     plain = size - linked
-    if kind == "h":
+    if kind in ("h", "h1"):
         return 0.3 * plain
     if size < 30:
         return 0.1 * plain if main or kind == "cell" else -5.0
@@ -127,18 +99,47 @@ def _best(containers: list[Container], weights: list[float]) -> Container | None
     return best
 
 
-def _drop_link_lists(chosen: list[Block], keep: list[bool], containers: list[Container], start: int, end: int) -> None:
-    """Leave out lists, tables and boxes that are made of links."""
-    size = [0, *accumulate(block.size for block in chosen)]
-    linked = [0, *accumulate(block.linked for block in chosen)]
+def _drop_cards(blocks: list[Block], keep: list[bool], card: list[bool], out: list[bool], start: int, end: int) -> None:
+    """Leave cards out of a text that is made of other things; a list of them is a text of its own."""
+    inside = whole = 0
+    for i in range(start, end):
+        if not out[i]:
+            plain = blocks[i].size - blocks[i].linked
+            whole += plain
+            inside += plain * card[i]
+    if inside < CARDS * whole:
+        for i in range(start, end):
+            keep[i] &= not card[i]
+
+
+def _with_lead(blocks: list[Block], keep: list[bool], containers: list[Container], start: int) -> int:
+    """Where the text begins when the paragraphs between the page's title and `start` belong to it.
+
+    A lead is told by its name, where only one element has it, or by its place below the title.
+    """
+    names = Counter(c.name for c in containers if c.hint == LEAD and c.start < start)
+    named = within(len(blocks), [c for c in containers if c.hint == LEAD and names[c.name] == 1]) if names else None
+    title = next((i for i in range(start - 1, max(-1, start - TITLE_BACK), -1) if blocks[i].kind == "h1"), None)
+    near = max(0, start - HEADING_BACK)
+    if title is None:
+        title = next((i for i in range(start - 1, near, -1) if blocks[i].kind == "h" and keep[i]), None)
+    first = start
+    for i in range(near if title is None else title + 1, start):
+        block = blocks[i]
+        lead = named is not None and named[i] and block.size >= NAMED_LEAD
+        prose = title is not None and keep[i] and block.size >= PLAIN_LEAD and block.text[-1] in _STOPS
+        keep[i] = (lead or prose) and block.linked < 0.3 * block.size
+        if keep[i]:
+            first = min(first, i)
+    return first
+
+
+def _lenient(blocks: list[Block], containers: list[Container], out: list[bool], offered: int) -> list[Block]:
+    """Of a page with hardly any prose: all that isn't boilerplate, lists of links too."""
+    sums = [0, *accumulate(0 if o else b.size for b, o in zip(blocks, out, strict=True))]
+    start, end = 0, len(blocks)
     for container in containers:
-        first, last = container.start - start, container.end - start
-        if first < 0 or last > end - start or last <= first or (first, last) == (0, end - start):
-            continue
-        if container.tag in ("ul", "ol", "dl", "div", "section", "table", "td", "li", "p", "center"):
-            total = size[last] - size[first]
-            share = (linked[last] - linked[first]) / max(1, total)
-            if share > 0.8 or (share > 0.6 and container.tag in ("ul", "ol", "dl", "table")):
-                for i in range(first, last):
-                    if chosen[i].linked > 0:
-                        keep[i] = False
+        inside = sums[container.end] - sums[container.start]
+        if container.hint == MAIN and inside > 0.3 * offered and container.end - container.start < end - start:
+            start, end = container.start, container.end
+    return [block for block, o in zip(blocks[start:end], out[start:end], strict=True) if not o]

@@ -1,0 +1,1 @@
+"""A local page to look into a workspace: search, a document's way, clusters side by side, rules tried live."""

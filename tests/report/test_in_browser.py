@@ -1,0 +1,65 @@
+"""The report in headless Chromium: hostile documents stay text; switch, sort, filter, theme and print work."""
+
+from __future__ import annotations
+
+import pytest
+from browser import open_page
+from hostile_workspace import STAGES, hostile, write
+
+from pretrain_data.report.page import write_report
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("reports")
+    old = write(root / "old", hostile(), dropped_every=4)
+    return write_report(write(root / "new", hostile()), STAGES, old, 2.0).as_uri()
+
+
+def column(page: object, section: str, number: int) -> list[str]:
+    found: list[str] = page.eval_on_selector_all(  # type: ignore[attr-defined]
+        f"#{section} tbody tr td:nth-child({number})", "cells => cells.map(c => c.textContent)"
+    )
+    return found
+
+
+def test_hostile_documents_stay_text(report: str) -> None:
+    with open_page(report, locale="en-US", viewport={"width": 390, "height": 844}) as watched:
+        page = watched.page
+        page.wait_for_selector("#samples .card")
+        assert page.evaluate("window.hacked") is None
+        assert page.evaluate("document.querySelectorAll('script').length") == 5
+        assert page.evaluate("document.querySelectorAll('iframe, img, #page a:not(nav a)').length") == 0
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, "nothing is wider than the phone"
+        assert page.evaluate("Math.max(...[...document.querySelectorAll('.card')].map(c => c.offsetHeight))") < 700
+        # Even a script that gets into the page does not run: its hash is not one of ours.
+        page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'hacked = 12'}))")
+        assert page.evaluate("window.hacked") is None
+        assert [c for c in watched.complaints if "Content Security Policy" not in c] == []
+        assert len(watched.complaints) == 1, "that of the script just put in"
+        assert watched.requests == [report]
+
+
+def test_switch_sort_filter_theme_and_print(report: str) -> None:
+    with open_page(report, locale="en-US", viewport={"width": 1200, "height": 900}) as watched:
+        page = watched.page
+        page.wait_for_selector("#rules tbody tr")
+        assert page.text_content("#funnel h2") == "Funnel"
+        assert page.eval_on_selector_all("#funnel .chart svg", "found => found.length") == 1
+        page.click("#rules th:nth-child(3) button")
+        assert column(page, "rules", 3) == ["34", "33", "33"]
+        page.click("#rules th:nth-child(3) button")
+        assert column(page, "rules", 3) == ["33", "33", "34"]
+        page.fill("#rules input", "rule_1")
+        assert column(page, "rules", 2) == ["rule_1<b>"]
+        page.click("#language")
+        assert page.text_content("#funnel h2") == "漏斗"
+        assert page.get_attribute("html", "lang") == "zh-CN"
+        before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.click("#theme")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+        page.select_option("#samples select >> nth=1", "kept")
+        assert set(page.eval_on_selector_all("#samples .tag", "tags => tags.map(t => t.textContent)")) == {"保留"}
+        assert len(page.pdf()) > 10_000
+        assert page.text_content("#comparison h3") == "各阶段保留的文档"
+        assert watched.complaints == []

@@ -1,0 +1,166 @@
+"""Every command and every Python block that the documentation shows is executed; the site builds without a warning."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+from pretrain_data import cli, reference
+from pretrain_data.commands import app
+from pretrain_data.pipeline import Pipeline
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    page for page in PAGES if page.name not in ("decisions.md", "operations.md") and "schedulers" not in page.parts
+]
+#: What stands for something of the reader's own.
+PLACEHOLDERS = {
+    "CONFIG": "configs/sample.yaml",
+    "WORKSPACE": "work/sample",
+    "EXPORT": "work/sample/export",
+    "NAME": "gopher_dup_5gram",
+}
+#: Commands of ours that are looked at and not run, and why.
+NOT_RUN = {"explore": "serves until it is ended; tests/explorer opens it", "nightly": "its input is the reader's own"}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return ["\n".join(line[len(indent) :] for line in body.split("\n")) for indent, body in found]
+
+
+def commands(page: Path) -> list[str]:
+    lines = [
+        line.split("  #")[0].split(" # ")[0].strip() for block in blocks(page, "bash") for line in block.split("\n")
+    ]
+    return [re.sub(r"\b[A-Z]+\b", lambda m: PLACEHOLDERS.get(m[0], m[0]), line) for line in lines if line]
+
+
+@pytest.fixture(scope="module")
+def place(
+    tmp_path_factory: pytest.TempPathFactory, sample_run: Callable[[int], Path], sample_crawl: Path, spark: Any
+) -> Iterator[Path]:
+    """A folder like a clone in which the sample has been run; stages that run there use the tests' session."""
+    root = tmp_path_factory.mktemp("clone")
+    shutil.copytree(ROOT / "configs", root / "configs")
+    (root / "work" / "sample").mkdir(parents=True)
+    for stage in sample_run(2).iterdir():
+        if stage.is_dir() and not stage.name.startswith("."):
+            (root / "work" / "sample" / stage.name).symlink_to(stage)
+    (root / "work" / "sample" / "crawl").symlink_to(sample_crawl)
+    before, started = Path.cwd(), Pipeline.spark
+    os.chdir(root)
+    Pipeline.spark = spark  # type: ignore[method-assign, assignment]
+    yield root
+    Pipeline.spark = started  # type: ignore[method-assign]
+    os.chdir(before)
+
+
+def run_ours(words: list[str]) -> None:
+    """One of our commands, in this process; those in NOT_RUN are parsed alone."""
+    words = [word for word in words if word != "--open"]
+    if words[0] in NOT_RUN:
+        typer.main.get_command(app).commands[words[0]].make_context(words[0], words[1:])  # type: ignore[attr-defined]
+        return
+    if words[0] == "init":
+        Path(words[1]).unlink(missing_ok=True)
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, f"pretrain-data {' '.join(words)}: {result.exception or result.output}"
+
+
+def look_at(line: str) -> None:
+    """A command that is not ours to run here: what it names must be there."""
+    words = line.split()
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
+    elif words[0].startswith("scripts/"):
+        assert os.access(ROOT / words[0], os.X_OK), line
+    elif words[0] in ("spark-submit", ".venv/bin/python"):
+        named = [word for word in words[1:] if word.endswith((".py", ".yaml"))]
+        assert named, line
+        assert all((ROOT / name).is_file() for name in named), line
+    else:
+        assert line == ". .venv/bin/activate", f"no way to test: {line}"
+
+
+@pytest.mark.spark
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_shown_works(page: Path, place: Path) -> None:
+    for line in commands(page):
+        words = line.split()
+        if words[0].endswith("pretrain-data"):
+            run_ours([word.strip("'\"") for word in words[1:]])
+        else:
+            look_at(line)
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_yaml_shown_is_yaml_and_links_lead_somewhere(page: Path) -> None:
+    for block in blocks(page, "yaml"):
+        assert isinstance(yaml.safe_load(block), dict)
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_chinese_pages_show_the_same_commands() -> None:
+    tutorial, chinese = (commands(ROOT / "docs" / name) for name in ("tutorial.md", "tutorial.zh.md"))
+    assert tutorial == chinese
+    both = [page.read_text(encoding="utf-8").count("\n## ") for page in (ROOT / "README.md", ROOT / "README.zh.md")]
+    assert both[0] == both[1]
+
+
+def test_the_reference_has_every_key_with_its_meaning() -> None:
+    rows = list(reference.keys())
+    by_name = {f"{row['section']}.{row['key']}": row for row in rows}
+    assert all(row["description"] for row in rows)
+    assert by_name["stages.dedup.threshold"]["type"] == "number"
+    assert by_name["stages.mix.phases[].max_epochs"]["section"] == "stages.mix"
+    assert by_name["stages.*.max_error_rate"] | {"description": ""} == {
+        "section": "stages.*",
+        "key": "max_error_rate",
+        "type": "number",
+        "default": "0.001",
+        "bounds": "≥ 0, ≤ 1",
+        "description": "",
+    }
+    assert "| `kw_" not in reference.markdown_columns()
+    assert "| `text` | large_string | ingest |" in reference.markdown_columns()
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("material") is None:
+        pytest.skip("the extra docs is not installed")
+    for name in ("docs", "README.md", "README.zh.md", "mkdocs.yml", "scripts"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    built = subprocess.run(
+        [tmp_path / "scripts" / "docs.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+    assert "WARNING" not in built.stderr
+    page = (tmp_path / "build" / "site" / "reference" / "config" / "index.html").read_text(encoding="utf-8")
+    assert "stages.dedup" in page
+    assert not re.search(r"<(?:script|link)[^>]*(?:src|href)=.?https?://(?!localhost)[^>]*\.(?:js|css)", page)
+
+
+def test_documented_exit_codes_are_those_of_the_command_line() -> None:
+    text = (ROOT / "docs" / "how-to" / "nightly.md").read_text(encoding="utf-8")
+    for code in (0, 1, *cli.EXIT.values()):
+        assert re.search(rf"\b{code} [a-z]", text)
