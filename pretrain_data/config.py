@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import annotated_types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -95,6 +95,26 @@ def load_config(
     return config
 
 
+P = TypeVar("P", bound=BaseModel)
+
+
+def load_part(path: Path | str, model: type[P], overrides: Iterable[str] = ()) -> P:
+    """Read and validate a YAML file that is not a pipeline's config, with the same includes and errors."""
+    path = Path(path)
+    tree = _with_includes(path, ())
+    for override in overrides:
+        tree = yamltree.merge(tree, _override(override))
+    if not isinstance(tree.value, dict):
+        raise ConfigError(f"{path}: a config is a mapping")
+    tree = Tree({k: v for k, v in tree.value.items() if k != "include"}, tree.positions)
+    try:
+        found = model.model_validate(tree.value)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, tree, model)) from None
+    resolved: P = _resolve_paths(found, path.resolve().parent)
+    return resolved
+
+
 def _model(stages: Mapping[str, type[Stage[Any]]]) -> type[PipelineConfig]:
     fields: dict[str, Any] = {
         name: (cls.config_class | None, Field(None, description=(cls.__doc__ or "").split("\n")[0]))
@@ -129,7 +149,7 @@ def _override(text: str) -> Tree:
     if not equals or not all(parts):
         raise ConfigError(f"--set {text}: must be dotted.key=value")
     value = yamltree.parse_scalar(raw)
-    if parts[-1] in ("workspace", "input") and isinstance(value, str) and "://" not in value:
+    if parts[-1] in ("workspace", "input", "out") and isinstance(value, str) and "://" not in value:
         value = os.path.abspath(value)
     path: Key = tuple(parts)
     for part in reversed(parts):
@@ -174,7 +194,7 @@ def _resolve_paths(model: Any, root: Path) -> Any:
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, Path):
-            new: Any = _resolve(value, root, always=name in ("workspace", "event_log"))
+            new: Any = _resolve(value, root, always=name in ("workspace", "event_log", "out"))
         elif isinstance(value, list | tuple) and any(isinstance(v, Path | BaseModel) for v in value):
             new = type(value)(_resolve(v, root) if isinstance(v, Path) else _resolve_paths(v, root) for v in value)
         elif isinstance(value, BaseModel):

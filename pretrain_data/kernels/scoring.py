@@ -1,76 +1,241 @@
-"""Scores texts with an encoder: sorted by length, in batches of a bounded number of tokens, no padding to spare."""
+"""Scores texts with encoders: tokenised ahead of the device, sorted by length, batched by tokens, hardly any padding.
+
+The shape of the work, for a window of some thousand texts:
+
+    read      a text is cut to what can matter, tokenised in Rust threads, and its ids laid end to end (`Tokens`)
+    sort      rows by length, longest first, so that a batch that is too large fails at once
+    batch     as many rows as fit the budget of tokens, padded to the longest of them
+    forward   bf16 or fp32; a batch that the device has no memory for is halved, and the budget with it
+
+While the device works on one window, a thread reads the next (`ahead`). Results come in the order
+of the texts and do not depend on what else is in the window.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 CHARS_PER_TOKEN = 12  # more characters than this for each token that is kept are never looked at
+#: What of a text that is longer than the model reads: its head, or a half from its head and a quarter each from middle
+#: and tail.
+Reading = Literal["head", "head-middle-tail"]
+MULTIPLE = 64  # on a GPU widths are rounded up to this, so that few shapes occur (torch.compile, tensor cores)
+
+Floats = npt.NDArray[np.float32]
 
 
-def probabilities(
-    model: Any, tokenizer: Any, texts: list[str], max_tokens: int, tokens_per_batch: int
-) -> npt.NDArray[np.float32]:
-    """Class probabilities (texts × labels, float32) in the order of `texts`; of one logit, its sigmoid (texts × 1).
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of texts, end to end: row i is ids[offsets[i]:offsets[i + 1]], special tokens included."""
 
-    A text is judged by its first `max_tokens` tokens. Batches hold at most `tokens_per_batch` tokens, padding
-    included; where the device has too little memory for one, it is halved.
-    """
+    ids: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        return np.diff(self.offsets)
+
+    def row(self, i: int) -> npt.NDArray[np.int64]:
+        return self.ids[self.offsets[i] : self.offsets[i + 1]]
+
+
+def read(tokenizer: Any, texts: Sequence[str], max_tokens: int, reading: Reading = "head") -> Tokens:
+    """Tokenise what is read of each text, at most `max_tokens` tokens with the special ones."""
+    prefix, suffix = specials(tokenizer)
+    room = max(1, max_tokens - len(prefix) - len(suffix))
+    reach = room * CHARS_PER_TOKEN
+    rows: list[list[int]]
+    if reading == "head":
+        rows = _ids(tokenizer, [text[:reach] for text in texts], room)
+    else:
+        rows = _three_parts(tokenizer, texts, room, reach)
+    lengths = np.fromiter((len(r) for r in rows), np.int64, len(rows)) + len(prefix) + len(suffix)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ids = np.empty(int(offsets[-1]), np.int64)
+    at = 0
+    for row in rows:
+        for part in (prefix, row, suffix):
+            ids[at : at + len(part)] = part
+            at += len(part)
+    return Tokens(ids, offsets)
+
+
+def specials(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The tokens that this tokenizer puts before and after a text."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full = tokenizer("a", add_special_tokens=True)["input_ids"]
+    for start in range(len(full) - len(bare) + 1):
+        if full[start : start + len(bare)] == bare:
+            return full[:start], full[start + len(bare) :]
+    return [], []
+
+
+def _ids(tokenizer: Any, texts: list[str], most: int) -> list[list[int]]:
+    if not texts:
+        return []
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:  # straight to Rust: the wrapper costs as much again in lists of masks and types
+        backend.no_padding()
+        backend.no_truncation()
+        return [e.ids[:most] for e in backend.encode_batch_fast(texts, add_special_tokens=False)]
+    found: list[list[int]] = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=most)["input_ids"]
+    return found
+
+
+def _three_parts(tokenizer: Any, texts: Sequence[str], room: int, reach: int) -> list[list[int]]:
+    """Whole texts where they fit, else half the room from the head and a quarter each from the middle and the tail."""
+    short = [len(text) <= reach for text in texts]
+    whole = iter(_ids(tokenizer, [t for t, s in zip(texts, short, strict=True) if s], reach))
+    rows: list[list[int]] = []
+    quarter = room // 4
+    head = room - 2 * quarter
+    pieces: list[str] = []
+    for text, fits in zip(texts, short, strict=True):
+        if fits:
+            continue
+        middle = len(text) // 2
+        span = quarter * CHARS_PER_TOKEN
+        pieces += [text[:reach], text[middle : middle + span], text[max(0, len(text) - span) :]]
+    cut = iter(_ids(tokenizer, pieces, reach))
+    for fits in short:
+        if fits:
+            ids = next(whole)
+            if len(ids) > room:
+                middle = len(ids) // 2 - quarter // 2
+                ids = ids[:head] + ids[middle : middle + quarter] + ids[len(ids) - quarter :]
+            rows.append(ids)
+            continue
+        first, second, third = next(cut), next(cut), next(cut)
+        rows.append(first[:head] + second[:quarter] + third[max(0, len(third) - quarter) :])
+    return rows
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int, device: Any, multiple: int = 1) -> tuple[Any, Any]:
+    """(ids, mask) of shape (rows, longest row), the width rounded up to `multiple`."""
     import torch
 
-    if not texts:
-        return np.empty((0, model.config.num_labels), np.float32)
-    limit = min(max_tokens, getattr(model.config, "max_position_embeddings", max_tokens))
-    heads = [text[: limit * CHARS_PER_TOKEN] for text in texts]
-    encoded = tokenizer(heads, truncation=True, max_length=limit, add_special_tokens=True, padding=False)["input_ids"]
-    lengths = np.array([len(ids) for ids in encoded])
-    out = np.empty((len(texts), model.config.num_labels), np.float32)
+    width = max(1, max(len(row) for row in rows))
+    width = -(-width // multiple) * multiple
+    ids = np.full((len(rows), width), pad, np.int64)
+    mask = np.zeros((len(rows), width), np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    made = torch.from_numpy(ids), torch.from_numpy(mask)
+    if str(device).startswith("cuda"):
+        return made[0].pin_memory().to(device, non_blocking=True), made[1].pin_memory().to(device, non_blocking=True)
+    return made
+
+
+def forward(model: Any, tokens: Tokens, tokens_per_batch: int, pad: int = 0) -> Floats:
+    """Class probabilities (texts × labels) in the order of the texts; of one logit, its sigmoid (texts × 1)."""
+    import torch
+
+    out = np.empty((len(tokens), model.config.num_labels), np.float32)
+    lengths = tokens.lengths
     order = np.argsort(-lengths, kind="stable")
+    device = next(model.parameters()).device
+    multiple = MULTIPLE if device.type == "cuda" else 1
     at = 0
+    pending: list[tuple[npt.NDArray[np.int64], Any]] = []
     while at < len(order):
-        size = max(1, tokens_per_batch // max(1, int(lengths[order[at]])))
-        rows = order[at : at + size]
+        width = -(-int(lengths[order[at]]) // multiple) * multiple
+        rows = order[at : at + max(1, tokens_per_batch // max(1, width))]
         try:
-            out[rows] = _batch(model, tokenizer, [encoded[r] for r in rows])
+            pending.append((rows, _batch(model, [tokens.row(r) for r in rows], pad, device, multiple)))
         except torch.OutOfMemoryError:
             if len(rows) == 1:
                 raise
-            tokens_per_batch = max(1, tokens_per_batch // 2)
-            torch.cuda.empty_cache()
+            tokens_per_batch = max(width, len(rows) * width // 2)
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
             continue
         at += len(rows)
+    for rows, found in pending:  # fetched at the end: on a GPU the queue stays full meanwhile
+        out[rows] = found.cpu().numpy()
     return out
 
 
-def _batch(model: Any, tokenizer: Any, rows: list[list[int]]) -> npt.NDArray[np.float32]:
+def _batch(model: Any, rows: list[npt.NDArray[np.int64]], pad: int, device: Any, multiple: int) -> Any:
     import torch
 
-    width = max(1, max(map(len, rows)))
-    ids = torch.full((len(rows), width), int(tokenizer.pad_token_id or 0), dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
-        mask[i, : len(row)] = 1
-    device = next(model.parameters()).device
+    ids, mask = padded(rows, pad, device, multiple)  # type: ignore[arg-type]
     with torch.inference_mode():
-        logits = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits.float()
-        found = torch.sigmoid(logits) if logits.shape[1] == 1 else torch.softmax(logits, dim=1)
-    result: npt.NDArray[np.float32] = found.cpu().numpy()
-    return result
+        logits = model(input_ids=ids, attention_mask=mask).logits.float()
+        return torch.sigmoid(logits) if logits.shape[1] == 1 else torch.softmax(logits, dim=1)
+
+
+def limit_of(model: Any, max_tokens: int) -> int:
+    """`max_tokens`, or what the model's positions allow where that is less (RoBERTa's begin behind the padding's)."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is None or positions < 0:
+        return max_tokens
+    if model.config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        positions -= model.config.pad_token_id + 1
+    return int(min(max_tokens, positions))
+
+
+def probabilities(
+    model: Any,
+    tokenizer: Any,
+    texts: Sequence[str],
+    max_tokens: int,
+    tokens_per_batch: int,
+    reading: Reading = "head",
+) -> Floats:
+    """Class probabilities of one window of texts by one model. See `forward`."""
+    tokens = read(tokenizer, texts, limit_of(model, max_tokens), reading)
+    return forward(model, tokens, tokens_per_batch, int(tokenizer.pad_token_id or 0))
+
+
+def ahead(items: Iterable[Any], work: Callable[[Any], Any]) -> Iterator[tuple[Any, Any]]:
+    """(item, work(item)) in order, `work` on the next item running in a thread while the caller uses this one."""
+    source = iter(items)
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            item = next(source)
+        except StopIteration:
+            return
+        coming = pool.submit(work, item)
+        for following in source:
+            done = coming.result()
+            coming = pool.submit(work, following)
+            yield item, done
+            item = following
+        yield item, coming.result()
 
 
 def device_of_task() -> str:
-    """`cuda:N` where Spark gave this task a GPU or the process sees one, else `cpu`. Call inside a task only."""
+    """`cuda:N` where Spark gave this task a GPU or the process sees one, else `cpu`. Call inside a task only.
+
+    Spark hands out addresses as the executor sees them. Where CUDA_VISIBLE_DEVICES lists devices, as resource managers
+    set it, an address is looked up there, since torch counts from 0 within that list.
+    """
     import torch
     from pyspark import TaskContext
 
     context = TaskContext.get()
-    given = context.resources().get("gpu") if context is not None else None
+    address = address_of_task(context)
     if not torch.cuda.is_available():
         return "cpu"
-    if given is not None and given.addresses:
-        return f"cuda:{given.addresses[0]}"
+    if address is not None:
+        visible = [d.strip() for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d.strip()]
+        return f"cuda:{visible.index(address) if address in visible else int(address)}"
     partition = context.partitionId() if context is not None else 0
     return f"cuda:{partition % torch.cuda.device_count()}"
+
+
+def address_of_task(context: Any) -> str | None:
+    """The first GPU that Spark's scheduler gave to this task."""
+    given = context.resources().get("gpu") if context is not None else None
+    return str(given.addresses[0]) if given is not None and given.addresses else None

@@ -1,29 +1,66 @@
-"""Loads Hugging Face sequence classifiers: the ones that the package carries, a folder, or a hub id.
+"""Loads scorers: the ones that the package carries, a folder, or a hub id; an encoder or fastText, used alike.
 
 Weights are read from safetensors only and no code from a checkpoint is ever run.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
+
+import numpy as np
 
 from pretrain_data.errors import InputError
+from pretrain_data.kernels import scoring
 
 DEFAULT = "default"
 CARRIED = Path(__file__).parent / "default"
+FASTTEXT = "fasttext.bin"  # a folder with this file holds a fastText model
+Precision = Literal["auto", "fp32", "bf16"]
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+
+
+class Scorer(Protocol):
+    """What stages ask: class probabilities of texts. `read` may run in a thread ahead of `score`."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    def read(self, texts: Sequence[str], max_tokens: int, reading: scoring.Reading = "head") -> Any: ...
+
+    def score(self, read: Any, tokens_per_batch: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model in evaluation mode, its fast tokenizer and its labels in the order of the logits."""
+    """An encoder in evaluation mode, its fast tokenizer and its labels in the order of the logits."""
 
     model: Any
     tokenizer: Any
     labels: tuple[str, ...]
     device: Any
+
+    def read(self, texts: Sequence[str], max_tokens: int, reading: scoring.Reading = "head") -> scoring.Tokens:
+        """Tokens of what is read of each text."""
+        return scoring.read(self.tokenizer, texts, scoring.limit_of(self.model, max_tokens), reading)
+
+    def score(self, read: scoring.Tokens, tokens_per_batch: int) -> np.ndarray:
+        """Probabilities, texts × labels."""
+        return scoring.forward(self.model, read, tokens_per_batch, int(self.tokenizer.pad_token_id or 0))
+
+    def same_tokens(self, other: Any) -> bool:
+        """Whether `other` reads texts just as this one does, so that one tokenisation serves both."""
+        if not isinstance(other, Classifier) or scoring.limit_of(other.model, 4096) != scoring.limit_of(
+            self.model, 4096
+        ):
+            return False
+        mine, theirs = (getattr(c.tokenizer, "backend_tokenizer", None) for c in (self, other))
+        return mine is not None and theirs is not None and mine.to_str() == theirs.to_str()
 
 
 def local_path(name: str, task: str) -> Path | None:
@@ -35,32 +72,82 @@ def local_path(name: str, task: str) -> Path | None:
 
 
 @cache
-def load(name: str, task: str, revision: str | None = None, device: str = "cpu") -> Classifier:
-    """Load a classifier once a process. Raises InputError that says what is missing and what to do."""
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-    from transformers.utils import logging
+def load(
+    name: str, task: str, revision: str | None = None, device: str = "cpu", precision: Precision = "auto"
+) -> Scorer:
+    """Load a scorer once a process. Raises InputError that says what is missing and what to do.
 
-    logging.disable_progress_bar()
+    `auto` is bf16 on a GPU and fp32 on a CPU, so that a run on CPUs gives the same bytes whatever the kind of CPU.
+    """
     folder = local_path(name, task)
-    if folder is not None and not list(folder.glob("*.safetensors")):
-        raise InputError(
-            f"{folder}: no *.safetensors there; weights in pickle files (*.bin, *.pt) are refused, since loading "
-            "them can run code: convert the checkpoint with save_pretrained(safe_serialization=True)"
-        )
-    where = str(folder) if folder is not None else name
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
+    if folder is not None and (folder / FASTTEXT).is_file():
+        from pretrain_data.models.fast import FastText
+
+        return FastText.load(folder)
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    where, tokenizer = open_tokenizer(name, task, revision)
+    bf16 = precision == "bf16" or (precision == "auto" and device != "cpu")
+    with explained(name):
         model = AutoModelForSequenceClassification.from_pretrained(
-            where, revision=revision, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+            where,
+            revision=revision,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.bfloat16 if bf16 else torch.float32,
         )
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"model {name}: can't be loaded ({str(error).splitlines()[0]}); name a folder that holds it, or fetch it "
-            "where there is a network"
-        ) from error
     if device == "cpu":
         torch.set_num_threads(1)
     model = model.to(device).eval()
     labels = tuple(str(model.config.id2label[i]) for i in range(model.config.num_labels))
     return Classifier(model, tokenizer, labels, torch.device(device))
+
+
+def open_tokenizer(name: str, task: str, revision: str | None) -> tuple[str, Any]:
+    """Where a checkpoint is (folder or hub id), found safe to read, and its tokenizer."""
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    folder = local_path(name, task)
+    if folder is None and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise InputError(f"model {name}: no such folder")
+    if folder is not None:
+        _refuse_pickles(folder)
+    where = str(folder) if folder is not None else name
+    with explained(name):
+        return where, AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
+
+
+def _refuse_pickles(folder: Path) -> None:
+    """Raise InputError unless the folder has weights as safetensors and asks for no code of its own."""
+    if not list(folder.glob("*.safetensors")):
+        found = [p.name for p in sorted(folder.iterdir()) if p.suffix in PICKLES]
+        raise InputError(
+            f"{folder}: no *.safetensors there{' but ' + ', '.join(found) if found else ''}; weights in pickle files "
+            "(*.bin, *.pt) are refused, since loading them can run code: convert the checkpoint with "
+            "save_pretrained() of a transformers that you trust it with"
+        )
+    for name in ("config.json", "tokenizer_config.json"):
+        path = folder / name
+        if path.is_file():
+            try:
+                asks = "auto_map" in json.loads(path.read_text())
+            except ValueError as error:
+                raise InputError(f"{path}: not JSON ({error})") from None
+            if asks:
+                raise InputError(f"{path}: asks for code from the checkpoint (auto_map), which is never run")
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Raise what loading a checkpoint meets as InputError with the way out."""
+    try:
+        yield
+    except Exception as error:  # transformers, safetensors and the hub's client each have families of their own
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"model {name}: can't be loaded ({first}); name a folder that holds it, or fetch it where there is a "
+            "network and leave it in HF_HOME for the executors"
+        ) from error

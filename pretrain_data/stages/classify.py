@@ -28,6 +28,10 @@ class ClassifyConfig(StageConfig):
     revision: str | None = Field(default=None, description="Commit of a hub checkpoint; pin it.")
     taxonomy: Path = Field(default=TAXONOMY, description="YAML file of formats, domains and channels.")
     max_tokens: Annotated[int, Field(ge=8, le=4096)] = Field(default=256, description="Tokens read of a document.")
+    reading: scoring.Reading = Field(
+        default="head", description="What is read of a longer document: head, or head-middle-tail (half, two quarters)."
+    )
+    precision: loading.Precision = Field(default="auto", description="fp32, bf16, or auto: bf16 on a GPU.")
     tokens_per_batch: Annotated[int, Field(ge=64)] = Field(
         default=16_384, description="Tokens in one batch, padding included."
     )
@@ -56,7 +60,7 @@ class ClassifyStage(Stage[ClassifyConfig]):
 
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
         config = self.config
-        classifier = loading.load(config.model, "domain", config.revision, scoring.device_of_task())
+        classifier = loading.load(config.model, "domain", config.revision, scoring.device_of_task(), config.precision)
         for batch in batches:
             rows = batch.num_rows
             formats = batch.column("format").to_pylist() if "format" in batch.schema.names else [None] * rows
@@ -65,13 +69,8 @@ class ClassifyStage(Stage[ClassifyConfig]):
             scores = np.ones(rows, np.float32)
             asked = [i for i, domain in enumerate(domains) if domain is None]
             texts = batch.column("text").take(pa.array(asked, pa.int64())).to_pylist()
-            found = scoring.probabilities(
-                classifier.model,
-                classifier.tokenizer,
-                [t or "" for t in texts],
-                config.max_tokens,
-                config.tokens_per_batch,
-            )
+            read = classifier.read([t or "" for t in texts], config.max_tokens, config.reading)
+            found = classifier.score(read, config.tokens_per_batch)
             for i, row in zip(asked, found, strict=True):
                 best = int(row.argmax())
                 scores[i] = round(float(row[best]), DECIMALS)

@@ -25,6 +25,10 @@ class QualityConfig(StageConfig):
     revision: str | None = Field(default=None, description="Commit of a hub checkpoint; pin it.")
     label: str = Field(default="high", description="The label whose probability is the score, of several.")
     max_tokens: Annotated[int, Field(ge=8, le=4096)] = Field(default=256, description="Tokens read of a document.")
+    reading: scoring.Reading = Field(
+        default="head", description="What is read of a longer document: head, or head-middle-tail (half, two quarters)."
+    )
+    precision: loading.Precision = Field(default="auto", description="fp32, bf16, or auto: bf16 on a GPU.")
     tokens_per_batch: Annotated[int, Field(ge=64)] = Field(
         default=16_384, description="Tokens in one batch, padding included."
     )
@@ -50,18 +54,13 @@ class QualityStage(Stage[QualityConfig]):
 
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
         config = self.config
-        classifier = loading.load(config.model, "quality", config.revision, scoring.device_of_task())
+        classifier = loading.load(config.model, "quality", config.revision, scoring.device_of_task(), config.precision)
         index = classifier.labels.index(config.label) if config.label in classifier.labels else 0
         for batch in batches:
             wanted = formats_mask(batch, config.formats)
             texts = batch.column("text").filter(wanted).to_pylist()
-            found = scoring.probabilities(
-                classifier.model,
-                classifier.tokenizer,
-                [t or "" for t in texts],
-                config.max_tokens,
-                config.tokens_per_batch,
-            )
+            read = classifier.read([t or "" for t in texts], config.max_tokens, config.reading)
+            found = classifier.score(read, config.tokens_per_batch)
             scores = np.full(batch.num_rows, np.nan, np.float32)
             mask = wanted.to_numpy(zero_copy_only=False)
             scores[mask] = np.round(found[:, index], DECIMALS)
