@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fake_llm import fake_llm
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,69 +93,24 @@ def test_fasttext_from_rules_to_card_and_back(tmp_path: Path) -> None:
 # --- an endpoint that misbehaves ------------------------------------------------------------------
 
 
-class _Endpoint(ThreadingHTTPServer):
-    asked = 0
-    lock = threading.Lock()
-    down = False
+def rated(question: str) -> str:
+    return "Score: 1" if "click" in question or "首页" in question else "Score: 5"
 
 
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        server = self.server
-        assert isinstance(server, _Endpoint)
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with server.lock:
-            server.asked += 1
-            number = server.asked
-        if server.down or number % 5 == 1:
-            return self._reply(503, b"busy")
-        if number % 5 == 2:
-            return self._reply(200, b"<html>not json")
-        if number % 5 == 3:
-            return self._reply(200, b'{"choices": []}')
-        text = body["messages"][0]["content"]
-        if "forbidden" in text:
-            return self._reply(400, b"blocked")
-        said = "Score: 1" if "click" in text or "首页" in text else "Score: 5"
-        answer = {
-            "choices": [{"message": {"content": said}}],
-            "usage": {"prompt_tokens": 1000, "completion_tokens": 100},
-        }
-        return self._reply(200, json.dumps(answer).encode())
-
-    def _reply(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+def troubled(question: str, nth: int) -> str:
+    """Three failures of different kinds before each answer; one document is never to its taste."""
+    return "400" if "forbidden" in question else ("503", "html", "not_a_completion", "good")[min(nth, 3)]
 
 
-@pytest.fixture
-def endpoint() -> Iterator[_Endpoint]:
-    server = _Endpoint(("127.0.0.1", 0), _Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def _llm(tmp_path: Path, endpoint: _Endpoint, **more: Any) -> Llm:
+def _llm(tmp_path: Path, url: str, **more: Any) -> Llm:
     (tmp_path / "prompt.txt").write_text("Rate this from 1 to 5.\n{text}")
     settings: dict[str, Any] = {
-        "url": f"http://127.0.0.1:{endpoint.server_port}/v1",
-        "model": "judge",
+        "endpoint": {"url": url, "model": "judge", "backoff_seconds": 0.0, "retries": 4, "max_tokens": 50},
+        "limits": {"concurrency": 3},
         "prompt": tmp_path / "prompt.txt",
         "labels": {"1": "low", "5": "high"},
         "cost_per_million_in": 1.0,
         "cost_per_million_out": 10.0,
-        "backoff": 0.0,
-        "retries": 30,
-        "parallel": 3,
     }
     return Llm.model_validate(settings | more)
 
@@ -166,28 +119,41 @@ def _open(count: int) -> list[Example]:
     return [Example((BAD if i % 2 else GOOD)[0].format(i), None, "en", "web") for i in range(count)]
 
 
-def test_labels_by_llm_cost_and_are_kept(tmp_path: Path, endpoint: _Endpoint) -> None:
-    cache = tmp_path / "answers.jsonl"
-    config = _llm(tmp_path, endpoint)
+def nothing(text: str, share: float) -> None:
+    pass
+
+
+def test_labels_by_llm_cost_and_are_kept(tmp_path: Path) -> None:
+    cache = tmp_path / "answers"
     examples = [*_open(12), Example("forbidden", None, "en", "web")]
-    found, spent = llm.label(config, examples, cache, lambda text, share: None)
-    assert {e.text: e.label for e in found} == {e.text: "low" if "click" in e.text else "high" for e in _open(12)}
-    assert (spent["answered"], spent["failed"]) == (12, 1)
-    assert spent["cost"] == pytest.approx(12 * (1000 * 1.0 + 100 * 10.0) / 1e6)
-    # A crash in the middle of a line, then another run: only the torn answer and the refused one are asked for.
-    cache.write_bytes(cache.read_bytes()[:-20])
-    again, spent = llm.label(config, examples, cache, lambda text, share: None)
-    assert again == found
-    assert (spent["answered"], spent["cached"], spent["failed"]) == (1, 11, 1)
-    endpoint.down = True
-    known, spent = llm.label(config, _open(12), cache, lambda text, share: None)
-    assert (known, spent["answered"], spent["cached"]) == (found, 0, 12)
-    with pytest.raises(InputError, match="no usable answer"):
-        llm.label(_llm(tmp_path, endpoint, model="other", retries=0), _open(3), cache, lambda text, share: None)
+    with fake_llm(rated, troubled) as server:
+        config = _llm(tmp_path, server.url)
+        found, spent = llm.label(config, examples, cache, nothing)
+        assert {e.text: e.label for e in found} == {e.text: "low" if "click" in e.text else "high" for e in _open(12)}
+        assert (spent["answered"], spent["failed"]) == (12, 1)
+        questions = [f"Rate this from 1 to 5.\n{e.text}" for e in _open(12)]  # the server counts characters as tokens
+        assert spent["cost"] == pytest.approx((sum(map(len, questions)) + 12 * len("Score: 5") * 10) / 1e6)
+        # A crash in the middle of a line, then another run: only the torn answer and the refused one are asked for.
+        (file,) = cache.iterdir()
+        file.write_bytes(file.read_bytes()[:-20])
+        again, spent = llm.label(config, examples, cache, nothing)
+        assert again == found
+        assert (spent["answered"], spent["cached"], spent["failed"]) == (1, 11, 1)
+        assert sum(server.paid.values()) == 13
+    with fake_llm(rated, lambda question, nth: "503") as down:
+        known, spent = llm.label(config, _open(12), cache, nothing)
+        assert (known, spent["answered"], spent["cached"]) == (found, 0, 12)
+        other = _llm(tmp_path, down.url)
+        with pytest.raises(InputError, match="no usable answer"):
+            llm.label(other, _open(3), tmp_path / "none", nothing)
+    with fake_llm(rated, lambda question, nth: "401") as refusing, pytest.raises(InputError, match="401"):
+        llm.label(_llm(tmp_path, refusing.url), _open(3), tmp_path / "none", nothing)
 
 
-def test_the_budget_is_kept(tmp_path: Path, endpoint: _Endpoint) -> None:
-    config = _llm(tmp_path, endpoint, budget=0.02, chars=100, max_tokens=200, parallel=1)
-    _, spent = llm.label(config, _open(40), tmp_path / "answers.jsonl", lambda text, share: None)
-    assert spent["stopped"] == "budget"
-    assert 0.014 < spent["cost"] <= 0.02
+def test_the_budget_is_kept(tmp_path: Path) -> None:
+    with fake_llm(rated) as server:
+        config = _llm(tmp_path, server.url, limits={"concurrency": 1, "max_tokens_total": 600})
+        found, spent = llm.label(config, _open(40), tmp_path / "answers", nothing)
+        assert spent["stopped"] == "budget"
+        assert spent["tokens_in"] + spent["tokens_out"] <= 600
+        assert 0 < len(found) < 40

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pretrain_data.llm import EndpointConfig, Limits
+
 
 class Part(BaseModel):
     """A mapping in the config; unknown keys are errors."""
@@ -36,27 +38,20 @@ class LabelledFile(Part):
 
 
 class Llm(Part):
-    """A chat endpoint that speaks OpenAI's protocol, and what it may cost."""
+    """A language model that labels, and what that may cost."""
 
-    url: str = Field(description="Base of the endpoint, e.g. http://localhost:8000/v1.")
-    model: str = Field(description="Name of the model there.")
+    endpoint: EndpointConfig = Field(description="Where the model is and how it is asked.")
+    limits: Limits = Field(default_factory=Limits, description="What may be asked and spent.")
     prompt: Path = Field(description="Text file with {text} where the document goes.")
     labels: dict[str, str] = Field(description="What the answer says (a word or number) → label.")
     answer: str = Field(
         default=r"(?i)(?:score|label)?\s*[:=]?\s*([\w-]+)\s*\.?\s*$",
         description="Regular expression whose first group is the answer; its last match counts.",
     )
-    key_env: str | None = Field(default=None, description="Environment variable with the API key.")
     documents: Annotated[int, Field(ge=1)] = Field(default=10_000, description="Most documents asked about.")
     chars: Annotated[int, Field(ge=100)] = Field(default=4_000, description="Characters of a document that are sent.")
     cost_per_million_in: Annotated[float, Field(ge=0)] = Field(default=0.0, description="Price of 1 M prompt tokens.")
     cost_per_million_out: Annotated[float, Field(ge=0)] = Field(default=0.0, description="Price of 1 M answer tokens.")
-    budget: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Stop before it costs more.")
-    parallel: Annotated[int, Field(ge=1, le=256)] = Field(default=8, description="Requests in flight.")
-    retries: Annotated[int, Field(ge=0)] = Field(default=5, description="Further tries of a failed request.")
-    timeout: Annotated[float, Field(gt=0)] = Field(default=60.0, description="Seconds that a request may take.")
-    backoff: Annotated[float, Field(ge=0)] = Field(default=1.0, description="Seconds before the second try; doubles.")
-    max_tokens: Annotated[int, Field(ge=1)] = Field(default=256, description="Longest answer.")
 
 
 class TrainConfig(Part):

@@ -31,7 +31,7 @@ def train(config: TrainConfig, task: str, say: Callable[[str, float], None]) -> 
     examples = labels.gather(config)
     spent: dict[str, Any] | None = None
     if config.llm is not None:
-        examples, spent = llm.label(config.llm, examples, config.out / "llm-answers.jsonl", say)
+        examples, spent = llm.label(config.llm, examples, config.out / "llm-answers", say)
     split = labels.split(config, examples)
     if task == "quality" and config.corrupt:
         made = spoiling.spoiled(split.train, config.corrupt, config.seed)
