@@ -37,6 +37,10 @@ def plan(workspace: Path, target: str | None, corpus: str | None) -> Plan:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     path = workspace / "dedup" / "graph" / "curve.parquet"
+    if (path.parent / "forest").is_dir():
+        raise InputError(
+            f"{path}: an incremental run makes no curve; run dedup without `incremental` over a sample of the documents"
+        )
     if not path.is_file():
         raise InputError(f"{path}: not there; run dedup first: pretrain-data run CONFIG --to dedup")
     table = pq.read_table(path)

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pretrain_data.commands import open_pipeline
-from pretrain_data.errors import ConfigError
+from pretrain_data.dedup.plan import plan
+from pretrain_data.errors import ConfigError, InputError
 from pretrain_data.verify import verify
 
 pytestmark = pytest.mark.spark
@@ -123,6 +124,8 @@ def test_night_by_night_is_all_at_once(tmp_path: Path, spark: Any, seed: int, ve
         assert any(day_of[i] > day_of[row["kept_id"]] for i, row in dropped.items())
         for i, row in dropped.items():
             assert row["kept_id"] == fate[i]
+    with pytest.raises(InputError, match="makes no curve"):
+        plan(tmp_path / "at-once", None, None)
     groups = {row["similar_group"] for row in rows(at_once, "documents").values()}
     assert len(groups) < len(rows(at_once, "documents"))
 
