@@ -58,14 +58,14 @@ def commands(page: Path) -> list[str]:
 def place(
     tmp_path_factory: pytest.TempPathFactory, sample_run: Callable[[int], Path], sample_crawl: Path, spark: Any
 ) -> Iterator[Path]:
-    """A folder like a clone in which the sample has been run; stages that run there use the tests' session."""
+    """A folder like a clone in which the sample has been run; stages that run there use the tests' session.
+
+    Copies, since the pages write the sample anew and run stages again; other tests read what the session made.
+    """
     root = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "configs", root / "configs")
-    (root / "work" / "sample").mkdir(parents=True)
-    for stage in sample_run(2).iterdir():
-        if stage.is_dir() and not stage.name.startswith("."):
-            (root / "work" / "sample" / stage.name).symlink_to(stage)
-    (root / "work" / "sample" / "crawl").symlink_to(sample_crawl)
+    shutil.copytree(sample_run(2), root / "work" / "sample")
+    shutil.copytree(sample_crawl, root / "work" / "sample" / "crawl")
     before, started = Path.cwd(), Pipeline.spark
     os.chdir(root)
     Pipeline.spark = spark  # type: ignore[method-assign, assignment]
