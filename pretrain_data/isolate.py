@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from pretrain_data.dataset import read_shard
 from pretrain_data.errors import PretrainDataError
+from pretrain_data.formats.storage import size_of
 from pretrain_data.poison import Poison
 from pretrain_data.stage import Shard, SourceStage, Stage, Unit
 
@@ -143,7 +144,7 @@ def _pieces(stage: Stage[Any], shard: Shard, poison: Poison) -> Poison:
 
 def _records(unit: Unit, trial: Callable[[Sequence[Unit]], str | None]) -> dict[Unit, str]:
     """The poisonous records of a file that can be cut, each as the piece of one byte that it begins in."""
-    end = unit.end if unit.end is not None else Path(unit.path).stat().st_size
+    end = unit.end if unit.end is not None else size_of(unit.path)
 
     def part_trial(part: range) -> str | None:
         return trial([replace(unit, start=part.start, end=part.stop)])

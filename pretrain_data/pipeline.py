@@ -431,6 +431,8 @@ def _columns(staging: Path, entries: list[dict[str, Any]]) -> dict[str, str]:
 
 def _stamp(unit: Unit) -> dict[str, Any]:
     """What a piece of foreign input was when it was read."""
+    if unit.stamp:
+        return {"file": _describe(unit), "stamp": unit.stamp}
     stat = os.stat(unit.path)
     return {"file": _describe(unit), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 

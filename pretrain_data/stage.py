@@ -62,11 +62,12 @@ C = TypeVar("C", bound=StageConfig)
 class Unit:
     """A piece of an input file: the whole of it, or the records that start in [start, end)."""
 
-    path: str
+    path: str  # or URL
     format: str
     start: int = 0  # bytes, rows or row groups, as the format's reader counts
     end: int | None = None
     label: str = ""  # path relative to the input, part of the document's origin
+    stamp: str = ""  # of a remote file: changes with it
 
 
 @dataclass(frozen=True)

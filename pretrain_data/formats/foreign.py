@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +23,8 @@ import zstandard
 
 from pretrain_data import schema
 from pretrain_data.errors import InputError
-from pretrain_data.formats.sources import SUFFIXES, format_of, list_files, pack_by_day
+from pretrain_data.formats.sources import SUFFIXES, file_stamp, format_of, pack_by_day
+from pretrain_data.formats.storage import InputFile, is_url, list_files, open_input
 from pretrain_data.hashing import digest
 from pretrain_data.stage import Processed, Shard, Unit
 
@@ -40,10 +41,11 @@ def plan_documents(spec: str, root: Path) -> list[Shard]:
     The plan depends on names, sizes and Parquet row groups alone. Raises InputError where nothing fits
     or a Parquet file can't be opened or has no `text`.
     """
-    files = [(path, label) for path, label in list_files(spec, root) if _format(path)]
+    files = [file for file in list_files(spec, root) if _format(file.name)]
     if not files:
-        raise InputError(f"{root / spec}: no Parquet or JSONL file there ({', '.join(sorted(_FORMATS))})")
-    return pack_by_day([unit for path, label in files for unit in _units(path, label)], SHARD_BYTES)
+        where = spec if is_url(spec) else root / spec
+        raise InputError(f"{where}: no Parquet or JSONL file there ({', '.join(sorted(_FORMATS))})")
+    return pack_by_day([unit for file in files for unit in _units(file)], SHARD_BYTES)
 
 
 def fingerprint(shards: tuple[Shard, ...] | list[Shard]) -> str:
@@ -51,8 +53,7 @@ def fingerprint(shards: tuple[Shard, ...] | list[Shard]) -> str:
     parts = []
     for shard in shards:
         for unit in shard.units:
-            stat = os.stat(unit.path)
-            parts.append([shard.name, unit.label, unit.start, unit.end, stat.st_size, stat.st_mtime_ns])
+            parts.append([shard.name, unit.label, unit.start, unit.end, *file_stamp(unit)])
     return digest(parts)
 
 
@@ -77,28 +78,28 @@ def from_table(table: pa.Table, label: str) -> Iterator[Processed]:
         )
 
 
-def _format(path: Path) -> str | None:
-    kind = format_of(path)
+def _format(name: str) -> str | None:
+    kind = format_of(name)
     return kind if kind in ("parquet", "jsonl") else None
 
 
-def _units(path: Path, label: str) -> Iterator[tuple[Unit, int]]:
+def _units(found: InputFile) -> Iterator[tuple[Unit, int]]:
     """The pieces of a file with their sizes in bytes: Parquet files are cut between row groups."""
-    kind = str(_format(path))
+    path, kind = found.path, str(_format(found.name))
     if kind == "jsonl":
-        yield Unit(str(path), kind, label=label), path.stat().st_size
+        yield Unit(path, kind, label=found.label, stamp=found.stamp), found.size
         return
     try:
-        with pq.ParquetFile(path) as file:
+        with open_input(path) as source, pq.ParquetFile(source) as file:
             metadata, names = file.metadata, file.schema_arrow.names
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: not a Parquet file ({error})") from None
-    _check_text(str(path), names)
+    _check_text(path, names)
     start, size = 0, 0
     for group in range(metadata.num_row_groups):
         size += metadata.row_group(group).total_byte_size
         if size >= SHARD_BYTES or group == metadata.num_row_groups - 1:
-            yield Unit(str(path), kind, start, group + 1, label), size
+            yield Unit(path, kind, start, group + 1, found.label, found.stamp), size
             start, size = group + 1, 0
 
 
@@ -109,7 +110,7 @@ def _check_text(path: str, names: list[str]) -> None:
 
 def _parquet(unit: Unit) -> Iterator[Processed]:
     try:
-        with pq.ParquetFile(unit.path) as file:
+        with open_input(unit.path) as source, pq.ParquetFile(source) as file:
             _check_text(unit.path, file.schema_arrow.names)
             groups = list(range(unit.start, unit.end if unit.end is not None else file.num_row_groups))
             position = sum(file.metadata.row_group(g).num_rows for g in range(unit.start))
@@ -175,12 +176,15 @@ def document_ids(label: str, places: pa.Array, text: pa.Array) -> pa.Array:
     )
 
 
-def _open(path: str) -> BinaryIO:
-    if path.endswith(".gz"):
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    if path.endswith(".zst"):
-        return io.BufferedReader(zstandard.open(path, "rb"))
-    return open(path, "rb")
+@contextmanager
+def _open(path: str) -> Iterator[BinaryIO]:
+    with open_input(path) as file:
+        if path.endswith(".gz"):
+            yield gzip.GzipFile(fileobj=file)  # type: ignore[misc]
+        elif path.endswith(".zst"):
+            yield io.BufferedReader(zstandard.open(file, "rb"))
+        else:
+            yield file
 
 
 def _jsonl(unit: Unit) -> Iterator[Processed]:

@@ -23,7 +23,8 @@ from pretrain_data import schema
 from pretrain_data.errors import InputError
 from pretrain_data.formats import foreign
 from pretrain_data.formats.ocr_service import OcrError, OcrService
-from pretrain_data.formats.sources import cut, format_of, list_files, pack_by_day, partition_of
+from pretrain_data.formats.sources import cut, format_of, pack_by_day, partition_of
+from pretrain_data.formats.storage import list_files, open_input, size_of_open
 from pretrain_data.formats.warc import Record, read_records
 from pretrain_data.kernels import charset, format, html, language, mojibake, pdf, pdf_ocr
 from pretrain_data.kernels.clean import clean
@@ -171,9 +172,9 @@ class IngestStage(SourceStage[IngestConfig]):
         units: list[tuple[Unit, int]] = []
         for entry in inputs:
             source = entry.source or _source_name(entry.path)
-            for path, label in list_files(entry.path, root):
-                kind = entry.format if entry.format != "auto" else format_of(path) or "unknown"
-                units += cut(path, f"{source}/{label}", kind, self.config.shard_bytes)
+            for file in list_files(entry.path, root):
+                kind = entry.format if entry.format != "auto" else format_of(file.name) or "unknown"
+                units += cut(file, f"{source}/{file.label}", kind, self.config.shard_bytes)
         return pack_by_day(units, self.config.shard_bytes)
 
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
@@ -223,20 +224,22 @@ class IngestStage(SourceStage[IngestConfig]):
                     yield row
             return
         row = Row(place="0", source_id=label)
-        size = Path(unit.path).stat().st_size
         if unit.format == "unknown":
-            _drop(row, "unknown_format", detail=f"{label}: no reader for this name")
-        elif size > self.config.max_record_bytes and unit.format != "pdf":
-            _drop(row, "too_large", size, self.config.max_record_bytes)
+            yield _drop(row, "unknown_format", detail=f"{label}: no reader for this name")
+            return
+        with open_input(unit.path) as file:
+            size = size_of_open(file)
+            if size > self.config.max_record_bytes and unit.format != "pdf":
+                yield _drop(row, "too_large", size, self.config.max_record_bytes)
+                return
+            body = file.read()
+        if unit.format == "pdf":
+            self._pdf(row, body, metrics)
+        elif unit.format == "html":
+            self._html(row, body, "")
         else:
-            body = Path(unit.path).read_bytes()
-            if unit.format == "pdf":
-                self._pdf(row, body, metrics)
-            elif unit.format == "html":
-                self._html(row, body, "")
-            else:
-                self._plain(row, body)
-                row.format_hint = unit.format if unit.format in ("code", "markdown", "latex") else None
+            self._plain(row, body)
+            row.format_hint = unit.format if unit.format in ("code", "markdown", "latex") else None
         yield row
 
     def _web(self, record: Record, unit: Unit, metrics: Counter[str], seen: _Seen) -> Row | None:
