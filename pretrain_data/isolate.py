@@ -212,7 +212,7 @@ def _in_child(work: Callable[[], object], stage: Stage[Any]) -> str | None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(_OURS)
-            _limit_memory(stage.config.isolation_memory_mb << 20)
+            limit_memory(stage.config.isolation_memory_mb << 20)
             work()
         except PretrainDataError as error:
             code = _OURS
@@ -249,7 +249,7 @@ def describe(error: BaseException) -> str:
     return type(error).__name__ + "".join(f" in {Path(f.filename).name}, line {f.lineno}" for f in place)
 
 
-def _limit_memory(more: int) -> None:
+def limit_memory(more: int) -> None:
     """At most `more` bytes of private memory beyond what the process has now."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmData:"):

@@ -193,7 +193,7 @@ class Pipeline:
             entries = _entries_of(self._blocks(run, staging))
         else:
             if stage.shardwise and not force:
-                run.metrics["shards_taken_over"] = run.take_over(run.unchanged)
+                run.metrics["shards_taken_over"] = run.take_over(stage.reusable(run))
             self._run_shards(stage, source, staging)
             entries = _sidecars(source.shards, staging)
             _check(name, source, entries)

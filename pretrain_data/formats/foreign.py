@@ -1,6 +1,7 @@
 """Parquet and JSONL with `id` and `text`, made by others, read as documents.
 
-Any stage may be the first of a run: its `input` then names such files. `id` becomes `source_id` (the
+Any stage may be the first of a run: its `input` then names such files. Columns may have other names (`columns`).
+`id` becomes `source_id` (the
 row's place in the file where there is none), columns of ours are cast to our types, all others are kept.
 `doc_id` is kept where the file has one, else it is the hash of the row's place and text.
 """
@@ -23,6 +24,7 @@ import zstandard
 
 from pretrain_data import schema
 from pretrain_data.errors import InputError
+from pretrain_data.formats import columns as mapping
 from pretrain_data.formats.sources import SUFFIXES, file_stamp, format_of, pack_by_day
 from pretrain_data.formats.storage import InputFile, is_url, list_files, open_input
 from pretrain_data.hashing import digest
@@ -31,6 +33,7 @@ from pretrain_data.stage import Processed, Shard, Unit
 SHARD_BYTES = 256 << 20  # of a file on disk; a shard is at most about that, small files share one
 BATCH_ROWS = 4096
 LINE_BYTES = 64 << 20  # a longer JSON line is dropped
+LOOKED_AT = 200  # JSON lines, to see which columns there are
 
 _FORMATS = {suffix for suffix, kind in SUFFIXES.items() if kind in ("parquet", "jsonl")}
 
@@ -46,6 +49,30 @@ def plan_documents(spec: str, root: Path) -> list[Shard]:
         where = spec if is_url(spec) else root / spec
         raise InputError(f"{where}: no Parquet or JSONL file there ({', '.join(sorted(_FORMATS))})")
     return pack_by_day([unit for file in files for unit in _units(file)], SHARD_BYTES)
+
+
+def first_columns(unit: Unit) -> list[str]:
+    """Dotted names of a file's columns; of JSON lines those in the first LOOKED_AT lines.
+
+    Raises InputError where the file can't be read.
+    """
+    try:
+        if unit.format == "parquet":
+            with open_input(unit.path) as source, pq.ParquetFile(source) as file:
+                return mapping.dotted_names(file.schema_arrow)
+        names: dict[str, None] = {}
+        with _open(unit.path) as lines:
+            for _ in range(LOOKED_AT):
+                line = lines.readline(LINE_BYTES)
+                try:
+                    value = orjson.loads(line)
+                except orjson.JSONDecodeError:
+                    continue
+                if isinstance(value, dict):
+                    names |= dict.fromkeys(mapping.keys(value))
+        return list(names)
+    except (OSError, EOFError, pa.ArrowException, zstandard.ZstdError) as error:
+        raise InputError(f"{unit.path}: can't be read: {error}") from None
 
 
 def fingerprint(shards: tuple[Shard, ...] | list[Shard]) -> str:
@@ -103,29 +130,30 @@ def _units(found: InputFile) -> Iterator[tuple[Unit, int]]:
             start, size = group + 1, 0
 
 
-def _check_text(path: str, names: list[str]) -> None:
-    if "text" not in names:
-        raise InputError(f"{path}: has no column text (its columns: {', '.join(names)})")
+def _check_text(path: str, names: list[str], columns: mapping.Columns = ()) -> None:
+    problem = mapping.unknown((("text", dict(columns).get("text", "text")),), names)
+    if problem:
+        raise InputError(f"{path}: {problem}")
 
 
 def _parquet(unit: Unit) -> Iterator[Processed]:
     try:
         with open_input(unit.path) as source, pq.ParquetFile(source) as file:
-            _check_text(unit.path, file.schema_arrow.names)
+            _check_text(unit.path, mapping.dotted_names(file.schema_arrow), unit.columns)
             groups = list(range(unit.start, unit.end if unit.end is not None else file.num_row_groups))
             position = sum(file.metadata.row_group(g).num_rows for g in range(unit.start))
             for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups, use_threads=False):
                 places = pa.array([str(position + i) for i in range(batch.num_rows)])
                 position += batch.num_rows
-                columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-                yield _documents(unit, columns, places)
+                yield _documents(unit, mapping.of_batch(batch, unit.columns), places)
     except pa.ArrowException as error:
         raise InputError(f"{unit.path}: can't be read: {error}") from None
 
 
 def _documents(unit: Unit, columns: dict[str, pa.Array], places: pa.Array) -> Processed:
     rows = len(places)
-    text, bad = _text(columns.pop("text"), rows)
+    raw = columns.pop("text")
+    text, bad = _text(raw, rows)
     own = {name: columns.pop(name) for name in list(columns) if name in schema.BY_NAME or name == "id"}
     source_id = own.pop("id", own.pop("source_id", pa.nulls(rows, pa.string())))
     own.pop("source_id", None)
@@ -140,16 +168,19 @@ def _documents(unit: Unit, columns: dict[str, pa.Array], places: pa.Array) -> Pr
     }
     for name, values in own.items():
         try:
-            fields[name] = values if name == "signals" else values.cast(schema.BY_NAME[name].type)
+            fields[name] = values if name == "signals" else mapping.fitted(values, schema.BY_NAME[name].type)
         except pa.ArrowException:
             wanted = schema.BY_NAME[name].type
             raise InputError(f"{unit.path}: column {name} is {values.type}, which isn't {wanted}") from None
     fields.update(columns)
-    return Processed(pa.RecordBatch.from_pydict(fields), rule=bad)
+    detail = pc.if_else(pc.equal(bad, "not_text"), pa.scalar(f"text is {raw.type}"), pa.scalar(None, pa.string()))
+    return Processed(pa.RecordBatch.from_pydict(fields), rule=bad, detail=detail)
 
 
 def _text(values: pa.Array, rows: int) -> tuple[pa.Array, pa.Array]:
     """Text as large_string without NUL, and the rule for each row that has none."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         rule = pc.if_else(values.is_null(), pa.scalar("null_text"), pa.scalar("not_text"))
         return pa.nulls(rows, pa.large_string()), rule
@@ -205,7 +236,7 @@ def _jsonl(unit: Unit) -> Iterator[Processed]:
             elif not line.strip():
                 continue
             else:
-                row |= _parse(line)
+                row |= _parse(line, unit.columns)
             rows.append(row)
             if len(rows) == BATCH_ROWS:
                 yield _from_lines(unit, rows, kinds)
@@ -214,13 +245,14 @@ def _jsonl(unit: Unit) -> Iterator[Processed]:
         yield _from_lines(unit, rows, kinds)
 
 
-def _parse(line: bytes) -> dict[str, Any]:
+def _parse(line: bytes, columns: mapping.Columns) -> dict[str, Any]:
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         return {"rule": "bad_json", "detail": str(error)}
     if not isinstance(value, dict):
         return {"rule": "bad_json", "detail": f"a JSON object is wanted, not {type(value).__name__}"}
+    value = mapping.of_line(value, columns)
     text = value.get("text")
     if text is None:
         return {"rule": "null_text", "value": value}
@@ -249,7 +281,8 @@ def _from_lines(unit: Unit, rows: list[dict[str, Any]], kinds: dict[str, pa.Data
 
 def _column(values: list[Any], name: str, kinds: dict[str, pa.DataType]) -> pa.Array:
     """Values as the column's type; what doesn't fit is kept as JSON text in a text column."""
-    if name == "id" or (name not in kinds and all(v is None for v in values)):
+    text = name == "id" or (name in schema.BY_NAME and pa.types.is_string(schema.BY_NAME[name].type))
+    if text or (name not in kinds and all(v is None for v in values)):
         kinds.setdefault(name, pa.string())
     if name not in kinds:
         try:

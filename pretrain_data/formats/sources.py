@@ -13,9 +13,10 @@ from itertools import pairwise
 from typing import Any
 
 from pretrain_data.formats.storage import InputFile, is_url
+from pretrain_data.kernels import sourcecode
 from pretrain_data.stage import Shard, Unit
 
-#: Format by the end of the name; longer ends are tried first.
+#: Format by the end of the name; longer ends are tried first. Code goes by wordlists/programming_languages.yaml.
 SUFFIXES = {
     ".warc": "warc",
     ".warc.gz": "warc",
@@ -40,70 +41,24 @@ SUFFIXES = {
     ".tex": "latex",
     ".txt": "text",
     ".rst": "text",
-    **dict.fromkeys(
-        [
-            ".py",
-            ".pyi",
-            ".c",
-            ".h",
-            ".cc",
-            ".cpp",
-            ".hpp",
-            ".cxx",
-            ".java",
-            ".scala",
-            ".kt",
-            ".go",
-            ".rs",
-            ".js",
-            ".mjs",
-            ".ts",
-            ".tsx",
-            ".jsx",
-            ".rb",
-            ".php",
-            ".pl",
-            ".lua",
-            ".r",
-            ".jl",
-            ".sh",
-            ".bash",
-            ".sql",
-            ".swift",
-            ".m",
-            ".cs",
-            ".fs",
-            ".hs",
-            ".ml",
-            ".erl",
-            ".ex",
-            ".exs",
-            ".clj",
-            ".lisp",
-            ".el",
-            ".vim",
-            ".cmake",
-            ".f90",
-            ".v",
-            ".vhd",
-        ],
-        "code",
-    ),
 }
 _LONGEST_FIRST = sorted(SUFFIXES, key=lambda s: (-len(s), s))
 
 
 def format_of(name: str) -> str | None:
     """The format that a file's name tells, None for a name that tells none."""
-    name = name.lower()
-    return next((SUFFIXES[suffix] for suffix in _LONGEST_FIRST if name.endswith(suffix)), None)
+    low = name.lower()
+    known = next((SUFFIXES[suffix] for suffix in _LONGEST_FIRST if low.endswith(suffix)), None)
+    return known or ("code" if sourcecode.language(name) is not None else None)
 
 
-def cut(file: InputFile, label: str, kind: str, shard_bytes: int) -> list[tuple[Unit, int]]:
+def cut(
+    file: InputFile, label: str, kind: str, shard_bytes: int, columns: tuple[tuple[str, str], ...] = ()
+) -> list[tuple[Unit, int]]:
     """A file's units and their sizes in bytes; documents of it are named after `label`."""
     size = file.size
     if kind != "warc" or size <= shard_bytes:
-        return [(Unit(file.path, kind, label=label, stamp=file.stamp), size)]
+        return [(Unit(file.path, kind, label=label, stamp=file.stamp, columns=columns), size)]
     pieces = -(-size // shard_bytes)
     edges = [size * i // pieces for i in range(pieces + 1)]
     return [

@@ -64,7 +64,7 @@ def list_files(spec: str, root: Path) -> list[InputFile]:
     return sorted(files, key=lambda f: f.label)
 
 
-def open_input(path: str) -> BinaryIO:
+def open_input(path: str) -> io.BufferedReader:
     """A local or remote file for reading, seekable. Remote trouble is a StorageError, now and in any later read."""
     if not is_url(path):
         return open(path, "rb")

@@ -153,30 +153,24 @@ def test_the_service_reads_scans_and_its_refusal_is_a_drop(tmp_path: Path, monke
         ingest(tmp_path / "scan.pdf", ocr={"provider": "service"})
 
 
-def capture(url: str, day: str, body: str, extra: str = "") -> bytes:
-    http = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n{extra}\r\n{body}".encode()
-    head = f"WARC/1.1\r\nWARC-Type: response\r\nWARC-Record-ID: <{url}@{day}>\r\nWARC-Target-URI: {url}\r\n"
-    head += f"WARC-Date: {day}T00:00:00Z\r\nContent-Type: application/http\r\nContent-Length: {len(http)}\r\n\r\n"
-    return head.encode() + http + b"\r\n\r\n"
+def test_pages_that_ask_to_be_left_out(tmp_path: Path) -> None:
+    def page(url: str, body: str, extra: str = "") -> bytes:
+        http = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n{extra}\r\n{body}".encode()
+        head = f"WARC/1.1\r\nWARC-Type: response\r\nWARC-Record-ID: <{url}>\r\nWARC-Target-URI: {url}\r\n"
+        head += f"Content-Type: application/http\r\nContent-Length: {len(http)}\r\n\r\n"
+        return head.encode() + http + b"\r\n\r\n"
 
-
-def test_policies_for_what_comes_again_or_asks_to_be_left_out(tmp_path: Path) -> None:
     path = tmp_path / "x.warc"
     path.write_bytes(
-        capture("http://a/1", "2026-01-01", "<p>first version of it</p>")
-        + capture("http://b/1", "2026-01-02", "<p>first version of it</p>")
-        + capture("http://a/1", "2026-01-03", "<p>second version of it</p>")
-        + capture("http://c/1", "2026-01-03", "<meta name=robots content='noindex'><p>leave me out</p>")
-        + capture("http://d/1", "2026-01-03", "<p>and leave me out</p>", "X-Robots-Tag: noai\r\n")
-        + capture("http://e/robots.txt", "2026-01-03", "User-agent: *")
+        page("http://a/1", "<p>a page like any other</p>")
+        + page("http://c/1", "<meta name=robots content='noindex'><p>leave me out</p>")
+        + page("http://d/1", "<p>and leave me out</p>", "X-Robots-Tag: noai\r\n")
+        + page("http://e/robots.txt", "User-agent: *")
     )
     kept, dropped, metrics = ingest(path)
-    assert len(kept) == 5
+    assert len(kept) == 3
     assert [row["rule"] for row in dropped] == ["skipped_path"]
     assert metrics["pages.noindex"] == 2
-    kept, dropped, _ = ingest(path, same_payload="drop", recrawl="newest", noindex="drop")
-    assert [row["source_id"] for row in kept] == ["<http://b/1@2026-01-02>", "<http://a/1@2026-01-03>"]
-    assert Counter(row["rule"] for row in dropped) == {"recrawled": 1, "noindex": 2, "skipped_path": 1}
-    kept, dropped, _ = ingest(path, same_payload="drop")
-    assert [row["rule"] for row in dropped] == ["same_payload", "skipped_path"]
-    assert dropped[0]["detail"] == "as http://a/1"
+    kept, dropped, _ = ingest(path, noindex="drop")
+    assert [row["url"] for row in kept] == ["http://a/1"]
+    assert Counter(row["rule"] for row in dropped) == {"noindex": 2, "skipped_path": 1}
