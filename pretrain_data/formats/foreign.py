@@ -8,23 +8,20 @@ row's place in the file where there is none), columns of ours are cast to our ty
 
 from __future__ import annotations
 
-import gzip
-import io
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
-import zstandard
 
 from pretrain_data import schema
 from pretrain_data.errors import InputError
 from pretrain_data.formats import columns as mapping
+from pretrain_data.formats.lines import BROKEN, bounded_lines, open_lines
 from pretrain_data.formats.sources import SUFFIXES, file_stamp, format_of, pack_by_day
 from pretrain_data.formats.storage import InputFile, is_url, list_files, open_input
 from pretrain_data.hashing import digest
@@ -61,7 +58,7 @@ def first_columns(unit: Unit) -> list[str]:
             with open_input(unit.path) as source, pq.ParquetFile(source) as file:
                 return mapping.dotted_names(file.schema_arrow)
         names: dict[str, None] = {}
-        with _open(unit.path) as lines:
+        with open_lines(unit.path) as lines:
             for _ in range(LOOKED_AT):
                 line = lines.readline(LINE_BYTES)
                 try:
@@ -71,7 +68,7 @@ def first_columns(unit: Unit) -> list[str]:
                 if isinstance(value, dict):
                     names |= dict.fromkeys(mapping.keys(value))
         return list(names)
-    except (OSError, EOFError, pa.ArrowException, zstandard.ZstdError) as error:
+    except (OSError, pa.ArrowException, *BROKEN) as error:
         raise InputError(f"{unit.path}: can't be read: {error}") from None
 
 
@@ -146,7 +143,9 @@ def _parquet(unit: Unit) -> Iterator[Processed]:
                 places = pa.array([str(position + i) for i in range(batch.num_rows)])
                 position += batch.num_rows
                 yield _documents(unit, mapping.of_batch(batch, unit.columns), places)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the machine's trouble, not the file's
         raise InputError(f"{unit.path}: can't be read: {error}") from None
 
 
@@ -154,6 +153,7 @@ def _documents(unit: Unit, columns: dict[str, pa.Array], places: pa.Array) -> Pr
     rows = len(places)
     raw = columns.pop("text")
     text, bad = _text(raw, rows)
+    columns = {name: _sound(values) for name, values in columns.items()}
     own = {name: columns.pop(name) for name in list(columns) if name in schema.BY_NAME or name == "id"}
     source_id = own.pop("id", own.pop("source_id", pa.nulls(rows, pa.string())))
     own.pop("source_id", None)
@@ -184,14 +184,20 @@ def _text(values: pa.Array, rows: int) -> tuple[pa.Array, pa.Array]:
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         rule = pc.if_else(values.is_null(), pa.scalar("null_text"), pa.scalar("not_text"))
         return pa.nulls(rows, pa.large_string()), rule
-    text = values.cast(pa.large_string())
-    try:
-        text.validate(full=True)
-    except pa.ArrowInvalid:  # Arrow trusts its writers; this one wrote bytes that aren't UTF-8
-        raw = text.cast(pa.large_binary()).to_pylist()
-        text = pa.array([None if b is None else b.decode("utf-8", "replace") for b in raw], pa.large_string())
-    text = pc.replace_substring(text, "\0", "")
+    text = _sound(values.cast(pa.large_string()))
     return text, pc.if_else(text.is_null(), pa.scalar("null_text"), pa.scalar(None, pa.string()))
+
+
+def _sound(values: pa.Array) -> pa.Array:
+    """Strings that are UTF-8 and have no NUL; other types as they are."""
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        return values
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid:  # Arrow trusts its writers; this one wrote bytes that aren't UTF-8
+        raw = values.cast(pa.large_binary()).to_pylist()
+        values = pa.array([None if b is None else b.decode("utf-8", "replace") for b in raw], values.type)
+    return pc.replace_substring(values, "\0", "")
 
 
 def document_ids(label: str, places: pa.Array, text: pa.Array) -> pa.Array:
@@ -207,42 +213,35 @@ def document_ids(label: str, places: pa.Array, text: pa.Array) -> pa.Array:
     )
 
 
-@contextmanager
-def _open(path: str) -> Iterator[BinaryIO]:
-    with open_input(path) as file:
-        if path.endswith(".gz"):
-            yield gzip.GzipFile(fileobj=file)  # type: ignore[misc]
-        elif path.endswith(".zst"):
-            yield io.BufferedReader(zstandard.open(file, "rb"))
-        else:
-            yield file
+_TOO_LONG = {"rule": "line_too_long"}
 
 
 def _jsonl(unit: Unit) -> Iterator[Processed]:
     kinds: dict[str, pa.DataType] = {}
     rows: list[dict[str, Any]] = []
     number = 0
-    with _open(unit.path) as file:
+    broken: Exception | None = None
+    with open_lines(unit.path) as file:
+        lines = enumerate(bounded_lines(file, LINE_BYTES), 1)
         while True:
-            line = file.readline(LINE_BYTES + 1)
-            if not line:
+            try:
+                number, (line, whole) = next(lines)
+            except StopIteration:
                 break
-            number += 1
-            row: dict[str, Any] = {"line": number, "raw": line}
-            if len(line) > LINE_BYTES and not line.endswith(b"\n"):
-                row |= {"rule": "line_too_long", "raw": line[:100]}
-                while line and not line.endswith(b"\n"):
-                    line = file.readline(LINE_BYTES)
-            elif not line.strip():
+            except BROKEN as error:
+                broken = error
+                break
+            if not line.strip():
                 continue
-            else:
-                row |= _parse(line, unit.columns)
+            row: dict[str, Any] = {"line": number} | (_parse(line, unit.columns) if whole else _TOO_LONG)
             rows.append(row)
             if len(rows) == BATCH_ROWS:
                 yield _from_lines(unit, rows, kinds)
                 rows = []
     if rows:
         yield _from_lines(unit, rows, kinds)
+    if broken is not None:
+        raise InputError(f"{unit.path}: can't be read beyond line {number}: {broken}")
 
 
 def _parse(line: bytes, columns: mapping.Columns) -> dict[str, Any]:
