@@ -7,6 +7,7 @@ helps then. The child is forked once and serves call after call; where it dies, 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import pickle
 import resource
@@ -84,6 +85,7 @@ class Confined:
             os.close(out)
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() == parent:
+                faulthandler.disable()  # its death is foreseen; nobody needs a trace of it
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
                 limit_memory(self.memory)
                 _serve(theirs, ours)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import faulthandler
 import os
 import pickle
 import time
@@ -29,7 +28,6 @@ def spin() -> None:
 
 
 def crash() -> None:
-    faulthandler.disable()
     ctypes.string_at(0)
 
 

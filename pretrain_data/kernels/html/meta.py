@@ -12,24 +12,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+LISTS = Path(__file__).parent.parent.parent / "wordlists" / "page_meta.yaml"
 AUTHOR_CHARS = 120
 TITLE_CHARS = 1000
 JSON_CHARS = 200_000  # of one JSON-LD element
 FIRST_YEAR, LAST_YEAR = 1990, 2100
 
-_TITLES = ("og:title", "twitter:title", "dc.title", "dcterms.title", "citation_title")
-_AUTHORS = (
-    "author", "article:author", "og:article:author", "dc.creator", "dcterms.creator", "dc.contributor",
-    "citation_author", "parsely-author", "sailthru.author", "byl", "twitter:creator:name", "作者",
-)  # fmt: skip
-_DATES = (
-    "article:published_time", "og:article:published_time", "og:published_time", "datepublished", "pubdate",
-    "publishdate", "publish_date", "publication_date", "citation_publication_date", "citation_date", "dc.date.issued",
-    "dcterms.issued", "dc.date", "dcterms.date", "dc.date.created", "parsely-pub-date", "sailthru.date", "pub_date",
-    "weibo: article:create_at", "weibo:article:create_at", "bytedance:published_time", "date",
-)  # fmt: skip
 _TYPES = re.compile(
     r"(article|posting|newsarticle|webpage|report|creativework|techarticle|recipe|book)$", re.IGNORECASE
 )
@@ -44,6 +39,9 @@ _ENGLISH = re.compile(
 _BY = re.compile(
     r"(?i)^\s*(by\b|written by\b|author\s*[:：]|作者\s*[:：]?|文\s*[/／|｜:：]|撰文\s*[:：]?|记者\s*[:：]?)\s*"
 )
+#: Elements that may show a byline or a time, and a quick look at their names before the patterns below.
+_SHOWING = ("span", "a", "div", "p", "address", "li", "em")
+_QUICK = re.compile("uthor|yline|date|Date|time|Time|zuozhe")
 #: Where a byline or a time is shown: class or itemprop of the element.
 _SHOWN_AUTHOR = re.compile(r"(?i)(^|[\s_-])(author|byline|post-author|zuozhe)([\s_-]?name)?($|\s)")
 _SHOWN_DATE = re.compile(
@@ -64,13 +62,27 @@ class Meta:
 def describe(root: Any) -> Meta:
     """Title, author and day of publication of a page, given its root element (lxml)."""
     named: dict[str, list[str]] = {}
-    for element in root.iter("meta"):
-        name = element.get("property") or element.get("name") or element.get("itemprop")
-        content = element.get("content")
-        if name and content and content.strip():
-            named.setdefault(name.strip().lower(), []).append(content)
-    about = next(iter(sorted(_json_ld(root), key=_rank)), {})
-    return Meta(_title(root, named, about), _author(root, named, about), _published(root, named, about))
+    scripts, times, titles = [], [], []
+    for element in root.iter("meta", "script", "time", "title"):
+        match element.tag:
+            case "meta":
+                name = element.get("property") or element.get("name") or element.get("itemprop")
+                content = element.get("content")
+                if name and content and content.strip():
+                    named.setdefault(name.strip().lower(), []).append(content)
+            case "script":
+                scripts.append(element)
+            case "time":
+                times.append(element)
+            case "title":
+                titles.append(element)
+    about = next(iter(sorted(_json_ld(scripts), key=_rank)), {})
+    author, published = _author(named, about), _published(named, about, times)
+    if author is None or published is None:
+        shown = [element for element in root.iter(*_SHOWING) if _QUICK.search(_name_of(element))]
+        author = author or _shown_author(shown)
+        published = published or _shown_day(shown, times)
+    return Meta(_title(root, titles, named, about), author, published)
 
 
 def day(text: str) -> date | None:
@@ -88,53 +100,54 @@ def day(text: str) -> date | None:
 # --- each of them ---------------------------------------------------------------------------------
 
 
-def _title(root: Any, named: dict[str, list[str]], about: dict[str, Any]) -> str | None:
-    own = _text_of(next(root.iter("title"), None))
-    given = [about.get("headline"), *(named[name][0] for name in _TITLES if name in named)]
+def _title(root: Any, titles: list[Any], named: dict[str, list[str]], about: dict[str, Any]) -> str | None:
+    own = next((text for element in titles if (text := _text_of(element))), None)
+    given = [about.get("headline"), *(named[name][0] for name in _lists()["titles"] if name in named)]
     # The element title often adds the site's name; a given title that stands in it is the same without that.
     for text in given:
         if isinstance(text, str) and (clean := " ".join(text.split())) and (not own or clean in own):
             return clean[:TITLE_CHARS]
-    if own:
-        return own[:TITLE_CHARS]
-    shown = next((text for h in root.iter("h1") if (text := _text_of(h))), None)
-    return shown[:TITLE_CHARS] if shown else next((str(t) for t in given if isinstance(t, str) and t.strip()), None)
+    own = own or next((text for h in root.iter("h1") if (text := _text_of(h))), None)
+    return own[:TITLE_CHARS] if own else None
 
 
-def _author(root: Any, named: dict[str, list[str]], about: dict[str, Any]) -> str | None:
-    names = list(_names(about.get("author")) or _names(about.get("creator")))
-    if not names:
-        names = next((named[name] for name in _AUTHORS if name in named), [])
-    if not names:
-        names = [text for e in root.iter("a", "span", "address") if e.get("rel") == "author" and (text := _text_of(e))]
-    if not names:
-        names = _shown(root, _SHOWN_AUTHOR)[:1]
-    good = list(dict.fromkeys(name for raw in names if (name := _person(raw))))
-    return ", ".join(good)[:AUTHOR_CHARS] or None
+def _author(named: dict[str, list[str]], about: dict[str, Any]) -> str | None:
+    names = _names(about.get("author")) or _names(about.get("creator"))
+    return _people(names) or next(
+        (found for name in _lists()["authors"] if name in named and (found := _people(named[name]))), None
+    )
 
 
-def _published(root: Any, named: dict[str, list[str]], about: dict[str, Any]) -> date | None:
+def _published(named: dict[str, list[str]], about: dict[str, Any], times: list[Any]) -> date | None:
     candidates = [about.get("datePublished"), about.get("dateCreated"), about.get("uploadDate")]
-    candidates += [text for name in _DATES for text in named.get(name, [])]
-    for element in root.iter("time"):
+    candidates += [text for name in _lists()["dates"] for text in named.get(name, [])]
+    for element in times:
         if element.get("pubdate") is not None or "published" in (element.get("itemprop") or "").lower():
             candidates.append(element.get("datetime") or _text_of(element))
-    for text in candidates:
-        if isinstance(text, str) and (found := day(text)):
-            return found
-    times = [e for e in root.iter("time") if not _is_elsewhere(e)]
-    for text in [e.get("datetime") or _text_of(e) for e in times[:1]] + _shown(root, _SHOWN_DATE)[:3]:
-        if text and (found := day(text)):
-            return found
-    return None
+    return next((found for text in candidates if isinstance(text, str) and (found := day(text))), None)
+
+
+def _shown_author(shown: list[Any]) -> str | None:
+    named = [element for element in shown if element.get("rel") == "author"]
+    named += [element for element in shown if _SHOWN_AUTHOR.search(_name_of(element))]
+    named = [element for element in named if not _is_elsewhere(element)]
+    texts = (text for element in named if (text := _text_of(element)) and len(text) <= 2 * AUTHOR_CHARS)
+    return next((found for text in texts if (found := _people([text]))), None)
+
+
+def _shown_day(shown: list[Any], times: list[Any]) -> date | None:
+    texts = [e.get("datetime") or _text_of(e) for e in times if not _is_elsewhere(e)][:1]
+    dated = (e for e in shown if _SHOWN_DATE.search(_name_of(e)) and not _is_elsewhere(e))
+    texts += [_text_of(element) for element in islice(dated, 3)]
+    return next((found for text in texts if text and (found := day(text))), None)
 
 
 # --- inside ---------------------------------------------------------------------------------------
 
 
-def _json_ld(root: Any) -> Iterator[dict[str, Any]]:
+def _json_ld(scripts: list[Any]) -> Iterator[dict[str, Any]]:
     """Objects of the page's JSON-LD that have a type of writing."""
-    for element in root.iter("script"):
+    for element in scripts:
         if "ld+json" not in (element.get("type") or "") or not element.text or len(element.text) > JSON_CHARS:
             continue
         try:
@@ -174,24 +187,22 @@ def _names(value: Any) -> list[str]:
     return []
 
 
+def _people(names: list[str]) -> str | None:
+    """Those that are names, without `By` and the like, parted by commas."""
+    return ", ".join(dict.fromkeys(name for raw in names if (name := _person(raw))))[:AUTHOR_CHARS] or None
+
+
 def _person(raw: str) -> str | None:
-    """A name without `By` and the like; None for what is none."""
-    name = _BY.sub("", " ".join(raw.split())).strip(" ,;|，；、-–—:：")
+    parts = " ".join(raw.split()).split("|")
+    name = next((part for part in parts if _BY.match(part)), parts[0])
+    name = _BY.sub("", name).strip(" ,;，；、-–—:：")
     if not name or len(name) > AUTHOR_CHARS or "://" in name or name.startswith(("www.", "@", "{")) or day(name):
         return None
-    return name if any(c.isalpha() for c in name) else None
+    return name if any(c.isalpha() for c in name) and name.lower() not in _lists()["nobody"] else None
 
 
-def _shown(root: Any, pattern: re.Pattern[str]) -> list[str]:
-    """Texts of elements whose class or itemprop says what they are, outside of comments and boxes."""
-    found = []
-    for element in root.iter("span", "div", "p", "a", "em", "address", "li"):
-        name = element.get("class") or element.get("itemprop")
-        if name and pattern.search(name) and not _is_elsewhere(element):
-            text = _text_of(element)
-            if text and len(text) <= 2 * AUTHOR_CHARS:
-                found.append(text)
-    return found
+def _name_of(element: Any) -> str:
+    return element.get("class") or element.get("itemprop") or element.get("rel") or ""
 
 
 def _is_elsewhere(element: Any) -> bool:
@@ -214,3 +225,9 @@ def _date(year: int, month: int, number: int) -> date | None:
         return date(year, month, number)
     except ValueError:
         return None
+
+
+@cache
+def _lists() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = yaml.safe_load(LISTS.read_text(encoding="utf-8"))
+    return found
