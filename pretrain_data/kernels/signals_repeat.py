@@ -15,62 +15,76 @@ from numba import njit
 from pretrain_data.kernels.bytes8 import PRIME
 
 u = np.uint64
-SIEVE = 1 << 18  # most cells of the sieve: what a core's own cache holds
-LEAST_SLOTS = 256
 _SEEN = np.uint32(1 << 31)
 _COUNT = np.uint32((1 << 31) - 1)
+_FIRST_BITS = 13  # a table begins with at most 2**13 slots
 
 
 @njit(cache=True, nogil=True)
 def slots_for(keys: int) -> int:
     """Length of `slots` that numbering so many keys may need."""
-    size = LEAST_SLOTS
-    while size < 2 * keys + 2:
+    size = 256
+    while size < 4 * keys + 4:
         size *= 2
     return size
 
 
 @njit(cache=True, nogil=True)
+def _clear(slots: np.ndarray, size: int) -> None:
+    for k in range(size):
+        slots[u(k)] = 0
+
+
+@njit(cache=True, nogil=True)
 def number(
-    keys: np.ndarray, n: int, slots: np.ndarray, distinct_keys: np.ndarray, times: np.ndarray, numbers: np.ndarray
+    keys: np.ndarray,
+    n: int,
+    slots: np.ndarray,
+    distinct_keys: np.ndarray,
+    origins: np.ndarray,
+    times: np.ndarray,
+    numbers: np.ndarray,
 ) -> int:
     """Number the first `n` keys from 1 in order of appearance; the number of distinct ones is returned.
 
-    `numbers` gets each key's number, `distinct_keys` and `times` one entry a number: its key and how often it
-    occurs. `slots` (uint32, `slots_for(n)`) is scratch of any content; the table doubles before it is half full.
+    `numbers` gets each key's number; `distinct_keys`, `origins` and `times` get one entry a number: its key, the
+    index where it first occurs, how often it does. `slots` (uint32, `slots_for(n)`) is scratch of any content; the
+    table doubles when it is a quarter full. New or known, a key goes the same way without a branch; only one
+    that meets another in its slot goes on looking.
     """
-    size = LEAST_SLOTS
-    slots[:size] = 0
-    mask, shift = u(size - 1), u(64 - 8)
-    distinct = 0
+    bits = 6
+    while bits < _FIRST_BITS and 1 << bits < n:
+        bits += 1
+    size = 1 << bits
+    mask, shift = u(size - 1), u(64 - bits)
+    _clear(slots, size)
+    distinct = np.uint32(0)
     for i in range(n):
         key = keys[u(i)]
         at = (key * PRIME) >> shift
-        while True:
-            held = slots[at]
-            if held == 0:
-                distinct += 1
-                held = np.uint32(distinct)
-                slots[at] = held
-                distinct_keys[u(distinct)] = key
-                times[u(distinct)] = 0
-                if 2 * distinct >= size:
-                    size *= 2
-                    shift -= u(1)
-                    mask = u(size - 1)
-                    slots[:size] = 0
-                    for old in range(1, distinct + 1):
-                        place = (distinct_keys[u(old)] * PRIME) >> shift
-                        while slots[place]:
-                            place = (place + u(1)) & mask
-                        slots[place] = old
-                break
-            if distinct_keys[u(held)] == key:
-                break
+        held = slots[at]
+        while (held != 0) & (distinct_keys[u(held)] != key):
             at = (at + u(1)) & mask
-        numbers[u(i)] = held
-        times[u(held)] += np.uint32(1)
-    return distinct
+            held = slots[at]
+        new = held == 0
+        distinct += np.uint32(new)
+        one = u(distinct) if new else u(held)
+        slots[at] = one
+        distinct_keys[one] = key
+        origins[one] = u(i) if new else u(origins[one])
+        times[one] = np.uint32(1) if new else times[one] + np.uint32(1)
+        numbers[u(i)] = one
+        if 4 * np.int64(distinct) >= size:
+            size *= 2
+            shift -= u(1)
+            mask = u(size - 1)
+            _clear(slots, size)
+            for old in range(1, np.int64(distinct) + 1):
+                place = (distinct_keys[u(old)] * PRIME) >> shift
+                while slots[place]:
+                    place = (place + u(1)) & mask
+                slots[place] = old
+    return np.int64(distinct)
 
 
 @njit(cache=True, nogil=True)
@@ -80,18 +94,16 @@ def count_duplicates(
     n: int,
     slots: np.ndarray,
     distinct_keys: np.ndarray,
+    origins: np.ndarray,
     times: np.ndarray,
     numbers: np.ndarray,
 ) -> tuple[int, int]:
     """How many of the first `n` keys were there before, and the sum of their lengths."""
-    if n < 2 or number(keys, n, slots, distinct_keys, times, numbers) == n:
+    if n < 2 or number(keys, n, slots, distinct_keys, origins, times, numbers) == n:
         return 0, 0
     duplicates = chars = 0
-    newest = 0
     for i in range(n):
-        if numbers[u(i)] > newest:
-            newest = np.int64(numbers[u(i)])
-        else:
+        if origins[u(numbers[u(i)])] != i:
             duplicates += 1
             chars += lengths[u(i)]
     return duplicates, chars
@@ -105,13 +117,13 @@ def repetition(
     n: int,
     slots: np.ndarray,
     distinct_keys: np.ndarray,
+    origins: np.ndarray,
     times: np.ndarray,
     place: np.ndarray,
     first: np.ndarray,
     often: np.ndarray,
     pending: np.ndarray,
     gram: np.ndarray,
-    sieve: np.ndarray,
     top: np.ndarray,
     duplicated: np.ndarray,
 ) -> None:
@@ -123,14 +135,14 @@ def repetition(
     characters of the tokens in n-grams that occurred before, counted from left to right without overlap
     (Rae et al. 2021, table A1). Scratch of `n` + 2: `place` (uint32: where an n-gram that may occur twice
     begins, ascending), `first` (uint32: where it first does), `often` (uint32, by that place: how often it
-    does), `pending` (uint32: those to be looked up) and `gram` (uint64: their pairs); `sieve` of SIEVE bytes.
+    does), `pending` (uint32: those to be looked up) and `gram` (uint64: their pairs).
     """
     for length in range(2, 5):
         top[length - 2] = ends[length - 1] - starts[0] if n >= length else 0
-    left = _singles(numbers, n, times, place, first, pending)
+    left = _singles(numbers, n, origins, times, place, first)
     for length in range(2, 11):
         candidates = _longer(
-            left, slots, distinct_keys, times, numbers, place, first, often, pending, gram, sieve
+            left, slots, distinct_keys, origins, times, numbers, place, first, often, pending, gram
         )  # fmt: skip
         left = 0
         if length <= 4:
@@ -168,16 +180,12 @@ def repetition(
 
 @njit(cache=True, nogil=True)
 def _singles(
-    numbers: np.ndarray, n: int, times: np.ndarray, place: np.ndarray, first: np.ndarray, origins: np.ndarray
+    numbers: np.ndarray, n: int, origins: np.ndarray, times: np.ndarray, place: np.ndarray, first: np.ndarray
 ) -> int:
     """Places and first places of the tokens that occur twice; their number."""
-    newest = np.uint32(0)
     left = 0
     for i in range(n):
         one = numbers[u(i)]
-        if one > newest:
-            newest = one
-            origins[u(one)] = i
         place[u(left)] = i
         first[u(left)] = origins[u(one)]
         left += times[u(one)] > 1
@@ -189,6 +197,7 @@ def _longer(
     left: int,
     slots: np.ndarray,
     distinct_keys: np.ndarray,
+    origins: np.ndarray,
     times: np.ndarray,
     numbers: np.ndarray,
     place: np.ndarray,
@@ -196,48 +205,26 @@ def _longer(
     often: np.ndarray,
     pending: np.ndarray,
     gram: np.ndarray,
-    sieve: np.ndarray,
 ) -> int:
     """From (n-1)-grams that occur twice (`left` of them) to the n-grams that may; their number."""
-    cells, bits = 64, 6
-    while cells < 4 * left and cells < SIEVE:
-        cells *= 2
-        bits += 1
-    shift = u(64 - bits)
-    for cell in range(cells):
-        sieve[u(cell)] = 0
     candidates = looked_up = 0
     for k in range(left - 1):
         at, a, b = place[u(k)], first[u(k)], first[u(k + 1)]
         takes = place[u(k + 1)] == at + np.uint32(1)
         new = b != a + np.uint32(1)
-        hard = takes & new
-        often[at] = 0
-        often[a] += takes & ~new
         place[u(candidates)] = at
         first[u(candidates)] = a
-        pair = u(a) << u(32) | u(b)
+        often[at] = 0
+        often[a] += takes & ~new
         pending[u(looked_up)] = candidates
-        gram[u(looked_up)] = pair
-        cell = (pair * PRIME) >> shift
-        sieve[cell] = min(sieve[cell] + hard, 2)
+        gram[u(looked_up)] = u(a) << u(32) | u(b)
         candidates += takes
-        looked_up += hard
-    # A cell counts to two: most n-grams of natural text occur once and go here, without a branch.
-    kept = 0
+        looked_up += takes & new
+    number(gram, looked_up, slots, distinct_keys, origins, times, numbers)
     for k in range(looked_up):
-        pair, candidate = gram[u(k)], pending[u(k)]
-        gram[u(kept)] = pair
-        pending[u(kept)] = candidate
-        first[candidate] = place[candidate]
-        kept += sieve[(pair * PRIME) >> shift] >> 1
-    number(gram, kept, slots, distinct_keys, times, numbers)
-    newest = np.uint32(0)
-    for k in range(kept):
-        one, candidate = numbers[u(k)], pending[u(k)]
-        if one > newest:
-            newest = one
-            times[u(one)] = place[candidate]
-        first[candidate] = times[u(one)]
-        often[first[candidate]] += np.uint32(1)
+        one = u(numbers[u(k)])
+        candidate = u(pending[u(k)])
+        origin = place[u(pending[u(origins[one])])]
+        first[candidate] = origin
+        often[origin] = times[one]
     return candidates

@@ -15,7 +15,7 @@ from pretrain_data.kernels.keywords_match import ODD, count_matches, mark_words
 from pretrain_data.kernels.signals_characters import read, tell
 from pretrain_data.kernels.signals_counts import COUNTS
 from pretrain_data.kernels.signals_lines import LINE_C4, LINE_CURLY, scan_lines
-from pretrain_data.kernels.signals_repeat import SIEVE, count_duplicates, number, repetition, slots_for
+from pretrain_data.kernels.signals_repeat import count_duplicates, number, repetition, slots_for
 from pretrain_data.kernels.signals_tokens import RUN, scan_tokens
 from pretrain_data.kernels.textscan import CODE_POINTS
 
@@ -133,6 +133,7 @@ def count(
     ends = np.empty(size, np.uint32)
     slots = np.empty(slots_for(size), np.uint32)
     distinct_keys = np.empty(size, np.uint64)
+    origins = np.empty(size, np.uint32)
     times = np.empty(size, np.uint32)
     numbers = np.empty(size, np.uint32)
     place = np.empty(size, np.uint32)
@@ -140,7 +141,6 @@ def count(
     often = np.empty(size, np.uint32)
     pending = np.empty(size, np.uint32)
     gram = np.empty(size, np.uint64)
-    sieve = np.empty(SIEVE, np.uint8)
     symbol_of, kinds, first, edges, targets, masks, begins, ascii_begins, words = terms
     for d in range(documents):
         out = results[d]
@@ -166,18 +166,18 @@ def count(
             )  # fmt: skip
         _c4(raw, line_flags, line_masks, line_sentences, bad_lines, lorem_lines, out)
         duplicates, chars = count_duplicates(
-            line_hash, line_length, out[_LINES], slots, distinct_keys, times, numbers
+            line_hash, line_length, out[_LINES], slots, distinct_keys, origins, times, numbers
         )  # fmt: skip
         out[_DUP_LINES] = duplicates
         out[_DUP_LINE_CHARS] = chars
         duplicates, chars = count_duplicates(
-            paragraph_hash, paragraph_length, out[_PARAGRAPHS], slots, distinct_keys, times, numbers
+            paragraph_hash, paragraph_length, out[_PARAGRAPHS], slots, distinct_keys, origins, times, numbers
         )  # fmt: skip
         out[_DUP_PARAGRAPHS] = duplicates
         out[_DUP_PARAGRAPH_CHARS] = chars
-        distinct = number(keys, tokens, slots, distinct_keys, times, numbers)
+        distinct = number(keys, tokens, slots, distinct_keys, origins, times, numbers)
         _common_words(distinct_keys, times, distinct, stop_keys, out)
         repetition(
-            numbers, starts, ends, tokens, slots, distinct_keys, times, place, first_place, often, pending, gram, sieve,
+            numbers, starts, ends, tokens, slots, distinct_keys, origins, times, place, first_place, often, pending, gram,
             out[_TOP_2 : _TOP_2 + 3], out[_DUP_5 : _DUP_5 + 6],
         )  # fmt: skip

@@ -66,6 +66,12 @@ def word_key(codes: np.ndarray, letters: np.ndarray, i: int, j: int) -> np.uint6
     return h | HASHED
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _eight_more(h: np.uint64, letters: np.uint64) -> np.uint64:
+    h = (h ^ letters) * PRIME
+    return h ^ (h >> u(29))
+
+
 def key_of(word: str) -> np.uint64:
     """The key that a token of this text gets."""
     codes = np.array([ord(c) for c in word], np.uint32)
