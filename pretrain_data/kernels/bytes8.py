@@ -12,6 +12,11 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+#: Numba tests signed indices for being negative; `u` says that one isn't. Typed Any: inside a kernel
+#: these are Numba's own types.
+u: Any = np.uint64
+s64: Any = np.int64
+
 ONES = np.uint64(0x0101010101010101)
 LOW7 = np.uint64(0x7F7F7F7F7F7F7F7F)
 HIGH = np.uint64(0x8080808080808080)
@@ -20,8 +25,7 @@ SEED = np.uint64(0xCBF29CE484222325)
 PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 
-@intrinsic
-def load8(typing_context: Any, array: Any, index: Any) -> Any:
+def _load8(typing_context: Any, array: Any, index: Any) -> Any:
     """Bytes `index` to `index + 8` of a uint8 array as one number; nothing is checked."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -33,14 +37,17 @@ def load8(typing_context: Any, array: Any, index: Any) -> Any:
     return types.uint64(array, types.uint64), build
 
 
-@intrinsic
-def trailing_zeros(typing_context: Any, value: Any) -> Any:
+def _trailing_zeros(typing_context: Any, value: Any) -> Any:
     """Zero bits below the lowest set bit; 64 for 0."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.uint64(types.uint64), build
+
+
+load8: Any = intrinsic(_load8)
+trailing_zeros: Any = intrinsic(_trailing_zeros)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -58,15 +65,15 @@ def nonzero(x: np.uint64) -> np.uint64:
 @njit(cache=True, nogil=True)
 def hash_bytes(data: np.ndarray, start: int, end: int) -> np.uint64:
     """A 64-bit hash of `data[start:end]`."""
-    h = SEED ^ np.uint64(end - start)
+    h = SEED ^ u(end - start)
     i = start
     while i + 8 <= end:
-        h = (h ^ load8(data, np.uint64(i))) * PRIME
-        h ^= h >> np.uint64(29)
+        h = (h ^ load8(data, u(i))) * PRIME
+        h ^= h >> u(29)
         i += 8
-    rest = np.uint64(0)
+    rest = u(0)
     while i < end:
-        rest = rest << np.uint64(8) | np.uint64(data[i])
+        rest = rest << u(8) | u(data[i])
         i += 1
     h = (h ^ rest) * PRIME
-    return h ^ (h >> np.uint64(32))
+    return h ^ (h >> u(32))

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +81,7 @@ class Matcher:
     categories: tuple[str, ...]
     #: Symbol of each character, kind of each symbol (1: word character, 2: Han or Kana), states after the first
     #: symbol, edges (keys, values), categories of each state, beginnings: see `keywords_match`.
-    arrays: tuple[npt.NDArray[np.generic], ...]
+    arrays: tuple[npt.NDArray[Any], ...]
 
 
 def compile_keywords(terms: Mapping[str, Iterable[str]]) -> Matcher:
@@ -153,7 +154,7 @@ def compile_keywords(terms: Mapping[str, Iterable[str]]) -> Matcher:
             slot = (slot + 1) & (size - 1)
         keys[slot], values[slot] = key, target
     begins = _beginnings(symbols, kinds, first)
-    ascii_begins = begins[:128].any(keepdims=True)
+    ascii_begins = np.array([begins[:128].any()])
     state_sets = np.array(state_masks, np.uint32)
     return Matcher(
         categories, (symbols, kinds, first, keys, values, state_sets, begins, ascii_begins, _first_words(masks))

@@ -10,11 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from pretrain_data.kernels.bytes8 import HIGH, PRIME, SEED, first_zero, load8, nonzero, trailing_zeros
+from pretrain_data.kernels.bytes8 import HIGH, PRIME, SEED, first_zero, load8, nonzero, s64, trailing_zeros, u
 from pretrain_data.kernels.signals_characters import BEYOND
 from pretrain_data.kernels.textscan import TABLE_SIZE
 
-u = np.uint64
 BREAK, SEPARATOR, SKIP, NEWLINE, WORD, HAN = 0, 1, 2, 3, 4, 5  # WORD, HAN: not in any term
 FIRST_SYMBOL = 6
 BEGINS, ODD = 1, 2  # in `marks`: a term may begin here; this character folds to a letter and is none
@@ -76,7 +75,7 @@ def mark_words(
         begins = some & (before << u(8) | carry)
         carry = before >> u(56)
         while begins:
-            k = i + np.int64(trailing_zeros(begins) >> u(3))
+            k = i + s64(trailing_zeros(begins) >> u(3))
             begins &= begins - u(1)
             word = load8(letters, u(k))
             zero = first_zero(word)
@@ -100,7 +99,7 @@ def slot_of(key: int) -> int:
 @njit(cache=True, nogil=True, inline="always")
 def _step(keys: np.ndarray, values: np.ndarray, state: int, symbol: int) -> int:
     """The state after `symbol`, or 0."""
-    key = np.int64(state) << 16 | np.int64(symbol)
+    key = s64(state) << 16 | s64(symbol)
     mask = keys.size - 1
     slot = slot_of(key) & mask
     while keys[u(slot)] >= 0:
@@ -113,7 +112,7 @@ def _step(keys: np.ndarray, values: np.ndarray, state: int, symbol: int) -> int:
 @njit(cache=True, nogil=True, inline="always")
 def _symbol(codes: np.ndarray, i: int, symbol_of: np.ndarray) -> int:
     c = codes[u(i)]
-    return np.int64(symbol_of[u(c)]) if c < TABLE_SIZE else HAN
+    return s64(symbol_of[u(c)]) if c < TABLE_SIZE else HAN
 
 
 @njit(cache=True, nogil=True)
@@ -180,7 +179,7 @@ def _walk(
                 break
         else:
             state = following
-            mask = np.int64(masks[state])
+            mask = s64(masks[state])
             if mask and not (kinds[symbol] == 1 and after >= 0 and kinds[after] == 1):
                 found, end = mask, j
         latest, earlier = symbol, latest
@@ -213,12 +212,12 @@ def count_matches(
     for block in range(0, n, 8):
         marked = load8(marks, u(block))
         while marked:
-            i = block + np.int64(trailing_zeros(marked) >> u(3))
+            i = block + s64(trailing_zeros(marked) >> u(3))
             marked &= ~(u(0xFF) << (u(i - block) << u(3)))
             if i < free:
                 continue
             symbol = _symbol(codes, i, symbol_of)
-            state = np.int64(first[u(symbol)])
+            state = s64(first[u(symbol)])
             if state == 0:
                 continue
             if i + 1 < n:  # most go here, at their second character

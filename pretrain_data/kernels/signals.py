@@ -36,9 +36,12 @@ class Counts:
 
     def __init__(self, rows: npt.NDArray[np.int64], entropy: Array) -> None:
         self.rows, self.entropy = rows, entropy
+        self._floats: dict[int, Array] = {}  # most rows stand under several shares
 
     def __getitem__(self, row: int) -> Array:
-        return self.rows[row].astype(np.float64)
+        if row not in self._floats:
+            self._floats[row] = self.rows[row].astype(np.float64)
+        return self._floats[row]
 
     def of_class(self, kind: int) -> Array:
         """Characters of one class of `textscan`."""

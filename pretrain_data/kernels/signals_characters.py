@@ -3,13 +3,15 @@
 Eight bytes that are all ASCII are taken at once. Nothing is allocated: all arrays are scratch of the batch.
 """
 
+# ruff: noqa: SIM109 - chains of == compile to better machine code than `in` a tuple
+
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
 from pretrain_data.kernels import signals_counts as counts
-from pretrain_data.kernels.bytes8 import HIGH, LOW7, NEWLINES, load8, nonzero, trailing_zeros
+from pretrain_data.kernels.bytes8 import HIGH, LOW7, NEWLINES, load8, nonzero, s64, trailing_zeros, u
 from pretrain_data.kernels.textscan import (
     CLASS_MASK,
     IMPOSSIBLE,
@@ -23,7 +25,6 @@ from pretrain_data.kernels.textscan import (
     class_of,
 )
 
-u = np.uint64
 _CLASS_0, _UPPERS, _HASHES, _CURLY = counts.CLASS_0, counts.UPPERS, counts.HASHES, counts.CURLY
 _CHARS, _DISTINCT, _TOP_CHAR, _LONGEST_RUN = counts.CHARS, counts.DISTINCT, counts.TOP_CHAR, counts.LONGEST_RUN
 _IMPOSSIBLE_HAN, _ZH_STOP, _ZH_STOP_DISTINCT = counts.IMPOSSIBLE_HAN, counts.ZH_STOP, counts.ZH_STOP_DISTINCT
@@ -86,7 +87,7 @@ def read(
     n = 0
     i = start
     while i < end:
-        b = np.int64(data[u(i)])
+        b = s64(data[u(i)])
         if b < 0x80:
             if i + 8 <= end:
                 x = load8(data, u(i))
@@ -100,7 +101,7 @@ def read(
                         ascii_times[u(one)] += 1
                     breaks = ~((x ^ NEWLINES) + LOW7) & HIGH
                     while breaks:
-                        k = np.int64(trailing_zeros(breaks) >> u(3))
+                        k = s64(trailing_zeros(breaks) >> u(3))
                         line_end[raw] = n + k
                         line_byte[raw] = i + k
                         raw += 1
@@ -109,7 +110,7 @@ def read(
                         run = 1  # each differs from the one before it
                     else:
                         for k in range(8):
-                            c = np.int64(data[u(i + k)])
+                            c = s64(data[u(i + k)])
                             run = run + 1 if c == previous else 1
                             previous = c
                             kind = flags[u(n + k)] & CLASS_MASK
@@ -119,7 +120,7 @@ def read(
                     if ascii_starts:
                         for k in range(8):
                             marks[u(n + k)] = starts[u(data[u(i + k)])]
-                    previous = np.int64(x >> u(56))
+                    previous = s64(x >> u(56))
                     i += 8
                     n += 8
                     continue
@@ -131,28 +132,28 @@ def read(
                 line_end[raw] = n
                 line_byte[raw] = i - 1
                 raw += 1
-            flag = np.int64(table[u(c)])
+            flag = s64(table[u(c)])
             marks[u(n)] = starts[u(c)]
         else:
             if b < 0xE0:
-                c = (b & 0x1F) << 6 | np.int64(data[u(i + 1)]) & 0x3F
+                c = (b & 0x1F) << 6 | s64(data[u(i + 1)]) & 0x3F
                 i += 2
             elif b < 0xF0:
-                c = (b & 0x0F) << 12 | (np.int64(data[u(i + 1)]) & 0x3F) << 6 | np.int64(data[u(i + 2)]) & 0x3F
+                c = (b & 0x0F) << 12 | (s64(data[u(i + 1)]) & 0x3F) << 6 | s64(data[u(i + 2)]) & 0x3F
                 i += 3
             else:
                 c = (
                     (b & 0x07) << 18
-                    | (np.int64(data[u(i + 1)]) & 0x3F) << 12
-                    | (np.int64(data[u(i + 2)]) & 0x3F) << 6
-                    | np.int64(data[u(i + 3)]) & 0x3F
+                    | (s64(data[u(i + 1)]) & 0x3F) << 12
+                    | (s64(data[u(i + 2)]) & 0x3F) << 6
+                    | s64(data[u(i + 3)]) & 0x3F
                 )
                 i += 4
             if c < TABLE_SIZE:
-                flag = np.int64(table[u(c)])
+                flag = s64(table[u(c)])
                 mark = starts[u(c)]
             else:
-                flag = np.int64(class_of(c, table))
+                flag = s64(class_of(c, table))
                 mark = 0
             marks[u(n)] = mark
             seen |= mark
@@ -162,9 +163,9 @@ def read(
                 touched[u(distinct)] = c
                 distinct += 1
             histogram[u(c)] = times + 1
-            if c != previous and previous >= 0xC2 and (previous < 0xF0 or c == 0x65A4 or c == 0x62F7):
-                if _garbled_pair(previous, c):
-                    mojibake += 2
+            near = previous >= 0xC2 and (previous < 0xF0 or c == 0x65A4 or c == 0x62F7)
+            if near and c != previous and _garbled_pair(previous, c):
+                mojibake += 2
         codes[u(n)] = c
         flags[u(n)] = flag
         run = run + 1 if c == previous else 1
@@ -203,14 +204,14 @@ def tell(
     for k in range(128 + distinct):
         if k < 128:
             c = k
-            times = np.int64(ascii_times[u(k)])
+            times = s64(ascii_times[u(k)])
             if times == 0:
                 continue
         else:
-            c = np.int64(touched[u(k - 128)])
-            times = np.int64(histogram[u(c)])
+            c = s64(touched[u(k - 128)])
+            times = s64(histogram[u(c)])
             histogram[u(c)] = 0
-        flag = np.int64(table[u(c)]) if c < TABLE_SIZE else np.int64(class_of(c, table))
+        flag = s64(table[u(c)]) if c < TABLE_SIZE else s64(class_of(c, table))
         kind = flag & CLASS_MASK
         out[u(_CLASS_0 + kind)] += times
         if kind != SPACE and kind != NEWLINE:

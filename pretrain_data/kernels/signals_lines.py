@@ -6,12 +6,11 @@ import numpy as np
 from numba import njit
 
 from pretrain_data.kernels import signals_counts as counts
-from pretrain_data.kernels.bytes8 import PRIME, SEED, hash_bytes
+from pretrain_data.kernels.bytes8 import PRIME, SEED, hash_bytes, s64, u
 from pretrain_data.kernels.textscan import BULLET, CLASS_MASK, DIGIT, SPACE, TERMINAL
 
 # ruff: noqa: SIM109 - chains of == compile to better machine code than `in` a tuple
 
-u = np.uint64
 _LINES, _LINE_CHARS, _LONGEST_LINE, _SHORT_LINES = (
     counts.LINES, counts.LINE_CHARS, counts.LONGEST_LINE, counts.SHORT_LINES,
 )  # fmt: skip
@@ -93,7 +92,7 @@ def scan_lines(
     first_byte = start_byte
     curly = out[_CURLY] > 0
     for r in range(raw):
-        stop = np.int64(line_end[u(r)])
+        stop = s64(line_end[u(r)])
         length = stop - start
         first = start
         while first < stop and flags[u(first)] & CLASS_MASK == SPACE:

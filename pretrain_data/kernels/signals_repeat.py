@@ -12,9 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from pretrain_data.kernels.bytes8 import PRIME
+from pretrain_data.kernels.bytes8 import PRIME, s64, u
 
-u = np.uint64
 _SEEN = np.uint32(1 << 31)
 _COUNT = np.uint32((1 << 31) - 1)
 _FIRST_BITS = 13  # a table begins with at most 2**13 slots
@@ -74,17 +73,17 @@ def number(
         origins[one] = u(i) if new else u(origins[one])
         times[one] = np.uint32(1) if new else times[one] + np.uint32(1)
         numbers[u(i)] = one
-        if 4 * np.int64(distinct) >= size:
+        if 4 * s64(distinct) >= size:
             size *= 2
             shift -= u(1)
             mask = u(size - 1)
             _clear(slots, size)
-            for old in range(1, np.int64(distinct) + 1):
+            for old in range(1, s64(distinct) + 1):
                 place = (distinct_keys[u(old)] * PRIME) >> shift
                 while slots[place]:
                     place = (place + u(1)) & mask
                 slots[place] = old
-    return np.int64(distinct)
+    return s64(distinct)
 
 
 @njit(cache=True, nogil=True)
@@ -155,12 +154,12 @@ def repetition(
                 if often[origin] > best:
                     best = often[origin]
                     end = u(i) + u(length - 1)
-                    top[length - 2] = np.int64(best) * (np.int64(ends[end]) - np.int64(starts[u(i)]))
+                    top[length - 2] = s64(best) * (s64(ends[end]) - s64(starts[u(i)]))
         else:
             free = 0  # first token that no counted duplicate covers
             chars = 0
             for k in range(candidates):
-                i, origin = np.int64(place[u(k)]), first[u(k)]
+                i, origin = s64(place[u(k)]), first[u(k)]
                 count = often[origin]
                 place[u(left)] = i
                 first[u(left)] = origin
@@ -169,7 +168,7 @@ def repetition(
                     continue
                 if count & _SEEN:
                     for t in range(i, i + length):
-                        chars += np.int64(ends[u(t)]) - np.int64(starts[u(t)])
+                        chars += s64(ends[u(t)]) - s64(starts[u(t)])
                     free = i + length
                 else:
                     often[origin] = count | _SEEN

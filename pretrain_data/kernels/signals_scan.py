@@ -11,15 +11,14 @@ import numpy as np
 from numba import njit
 
 from pretrain_data.kernels import signals_counts as counts
+from pretrain_data.kernels.bytes8 import PRIME, s64, u
 from pretrain_data.kernels.keywords_match import ODD, count_matches, mark_words
 from pretrain_data.kernels.signals_characters import read, tell
-from pretrain_data.kernels.signals_counts import COUNTS
 from pretrain_data.kernels.signals_lines import LINE_C4, LINE_CURLY, scan_lines
 from pretrain_data.kernels.signals_repeat import count_duplicates, number, repetition, slots_for
 from pretrain_data.kernels.signals_tokens import RUN, scan_tokens
-from pretrain_data.kernels.textscan import CODE_POINTS
+from pretrain_data.kernels.textscan import CODE_POINTS, CONTROL
 
-u = np.uint64
 _TAG = np.uint64(0xFF << 56)
 _LINES, _PARAGRAPHS = counts.LINES, counts.PARAGRAPHS
 _DUP_LINES, _DUP_LINE_CHARS = counts.DUP_LINES, counts.DUP_LINE_CHARS
@@ -28,7 +27,7 @@ _C4_LINES, _C4_SENTENCES, _C4_CURLY, _C4_LOREM = (
     counts.C4_LINES, counts.C4_SENTENCES, counts.C4_CURLY, counts.C4_LOREM,
 )  # fmt: skip
 _TOP_WORD, _EN_STOP, _EN_STOP_DISTINCT = counts.TOP_WORD, counts.EN_STOP, counts.EN_STOP_DISTINCT
-_TOP_2, _DUP_5, _CONTROLS = counts.TOP_2, counts.DUP_5, counts.CLASS_0 + 13
+_TOP_2, _DUP_5, _CONTROLS = counts.TOP_2, counts.DUP_5, counts.CLASS_0 + CONTROL
 
 
 @njit(cache=True, nogil=True)
@@ -36,7 +35,7 @@ def _common_words(keys: np.ndarray, times: np.ndarray, distinct: int, stop_keys:
     """The most common word and the stop words, from the numbered tokens. `stop_keys` is a table of 256, 0: free."""
     top = stops = seen = 0
     for k in range(1, distinct + 1):
-        key, often = keys[u(k)], np.int64(times[u(k)])
+        key, often = keys[u(k)], s64(times[u(k)])
         if key & _TAG != RUN and often > top:
             top = often
         slot = stop_slot(key)
@@ -54,7 +53,7 @@ def _common_words(keys: np.ndarray, times: np.ndarray, distinct: int, stop_keys:
 @njit(cache=True, nogil=True, inline="always")
 def stop_slot(key: np.uint64) -> np.uint64:
     """Where in the table of stop words the search for a key begins."""
-    return (key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(56)
+    return (key * PRIME) >> u(56)
 
 
 @njit(cache=True, nogil=True)
@@ -178,6 +177,6 @@ def count(
         distinct = number(keys, tokens, slots, distinct_keys, origins, times, numbers)
         _common_words(distinct_keys, times, distinct, stop_keys, out)
         repetition(
-            numbers, starts, ends, tokens, slots, distinct_keys, origins, times, place, first_place, often, pending, gram,
-            out[_TOP_2 : _TOP_2 + 3], out[_DUP_5 : _DUP_5 + 6],
+            numbers, starts, ends, tokens, slots, distinct_keys, origins, times, place, first_place, often, pending,
+            gram, out[_TOP_2 : _TOP_2 + 3], out[_DUP_5 : _DUP_5 + 6],
         )  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from pretrain_data.kernels import signals_counts as counts
-from pretrain_data.kernels.bytes8 import HIGH, PRIME, SEED, first_zero, load8, trailing_zeros
+from pretrain_data.kernels.bytes8 import HIGH, PRIME, SEED, first_zero, load8, s64, trailing_zeros, u
 from pretrain_data.kernels.signals_characters import ASCII_LETTERS, BEYOND, wordish
 from pretrain_data.kernels.textscan import (
     CLASS_MASK,
@@ -33,7 +33,6 @@ from pretrain_data.kernels.textscan import (
     UPPER,
 )
 
-u = np.uint64
 _TOKENS, _WORDS, _WORD_CHARS, _ALPHA_WORDS = counts.TOKENS, counts.WORDS, counts.WORD_CHARS, counts.ALPHA_WORDS
 _URLS, _URL_CHARS, _EMAILS = counts.URLS, counts.URL_CHARS, counts.EMAILS
 _SENTENCES, _ELLIPSES = counts.SENTENCES, counts.ELLIPSES
@@ -55,21 +54,24 @@ _HTTP, _WWW = np.uint64(0x7468), np.uint64(0x7777)  # "ht", "ww"
 @njit(cache=True, nogil=True)
 def word_key(codes: np.ndarray, letters: np.ndarray, i: int, j: int) -> np.uint64:
     """The key of the word at i..j: its bytes where they are up to seven ASCII letters or digits, else a hash."""
-    if j - i <= 7:
-        x = load8(letters, u(i)) & ((u(1) << u(8 * (j - i))) - u(1))
-        if x & HIGH == 0 and first_zero(x | (~u(0) << u(8 * (j - i)))) == 0:
-            return x
     h = SEED
+    odd = u(0)  # not 0 where something else than ASCII letters and digits is in it
+    k = i
+    while k + 8 <= j:
+        x = load8(letters, u(k))
+        odd |= x & HIGH | first_zero(x)
+        h = (h ^ x) * PRIME
+        h ^= h >> u(29)
+        k += 8
+    behind = ~u(0) << u(8 * (j - k))
+    rest = load8(letters, u(k)) & ~behind
+    odd |= rest & HIGH | first_zero(rest | behind)
+    if odd == 0:
+        return rest if j - i < 8 else (h ^ rest) * PRIME | HASHED
     for k in range(i, j):
         h = (h ^ u(codes[u(k)])) * PRIME
         h ^= h >> u(29)
     return h | HASHED
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _eight_more(h: np.uint64, letters: np.uint64) -> np.uint64:
-    h = (h ^ letters) * PRIME
-    return h ^ (h >> u(29))
 
 
 def key_of(word: str) -> np.uint64:
@@ -252,12 +254,20 @@ def scan_tokens(
         if x & u(0xFF):
             zero = first_zero(x)
             x &= (zero & (~zero + u(1))) - u(1)
-            j = i + np.int64(trailing_zeros(zero) >> u(3))
+            j = i + s64(trailing_zeros(zero) >> u(3))
+            high, alpha_bits = x & HIGH, x & _LETTER_BITS
+            while zero == 0:
+                y = load8(letters, u(j))
+                zero = first_zero(y)
+                y &= (zero & (~zero + u(1))) - u(1)
+                j += s64(trailing_zeros(zero) >> u(3))
+                high |= y & HIGH
+                alpha_bits |= y & _LETTER_BITS
             joint = codes[u(j)] if j < n else 0
-            plain = zero != 0 and x & HIGH == 0 and not (_JOINERS[u(joint)] if joint < 128 else joint == _CURLY_APOSTROPHE)
+            plain = high == 0 and not (_JOINERS[u(joint)] if joint < 128 else joint == _CURLY_APOSTROPHE)
             if plain:
-                keys[u(tokens)] = x
-                alpha_words += x & _LETTER_BITS != 0
+                keys[u(tokens)] = x if j - i < 8 else word_key(codes, letters, i, j)
+                alpha_words += alpha_bits != 0
             else:
                 first = x & u(0xFFFF) | u(0x2020)
                 if (first == _HTTP or first == _WWW) and _url_at(codes, i, n):
