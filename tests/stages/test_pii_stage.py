@@ -181,9 +181,8 @@ def test_unsafe_documents_are_dropped_and_unsafe_lines_removed(tmp_path: Path) -
 
 
 def test_a_good_score_spares_a_document_but_not_its_lines() -> None:
-    thick = (
-        "赌场开业 百家乐 时时彩 北京赛车 六合彩 老虎机\n" * 2 + "记者走访了其中一家，店主说生意并不好做，邻居也有意见。"
-    )
+    report = "记者走访了其中一家，店主说生意并不好做，邻居也有意见。"
+    thick = "赌场开业 百家乐 时时彩 北京赛车 六合彩 老虎机\n" * 2 + report
     scores = {"quality_score": [0.9, 0.4, None]}
     done = run([thick] * 3, scores, unsafe={"document_score": 0.8})
     assert done.rule is not None
