@@ -85,9 +85,7 @@ def ours(shards: Path, work: Path) -> Callable[[], harness.Used]:
 
     def case() -> harness.Used:
         shutil.rmtree(work / "workspace", ignore_errors=True)
-        return harness.measure(
-            [sys.executable, "-m", "pretrain_data.cli", "stage", "rules", config], cwd=harness.ROOT
-        )
+        return harness.measure([sys.executable, "-m", "pretrain_data.cli", "stage", "rules", config], cwd=harness.ROOT)
 
     return case
 
@@ -148,7 +146,7 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     options = Rules(RulesConfig()).options
-    texts = {lang: of_language(args.documents, lang, 8) for lang in ("en", "zh")}
+    texts = {lang: of_language(args.documents, lang, 11) for lang in ("en", "zh")}
     signals.compute(texts["en"].slice(0, 1), options)  # compilation
     if not args.no_job:
         shards = args.work / "shards"
@@ -167,9 +165,7 @@ def main() -> None:
         speed = {row["case"]: row["mb_per_cpu_second"] for row in table}
         more = {"rules over copy (0.45 wanted)": round(speed["rules"] / speed["Spark copy"], 2)}
         for lang, rates in kernel.items():
-            more[f"kernel, {lang}, over copy (1.5 wanted)"] = round(
-                statistics.median(rates) / speed["Spark copy"], 2
-            )
+            more[f"kernel, {lang}, over copy (1.5 wanted)"] = round(statistics.median(rates) / speed["Spark copy"], 2)
             more[f"kernel, {lang}, MB a CPU second"] = round(statistics.median(rates), 1)
         harness.show(f"Rules over {megabytes:,.0f} MB of text", table, args.out, **more)
     flatness(texts["en"], options)
