@@ -57,7 +57,7 @@ class DedupConfig(StageConfig):
         description="What the curve counts tokens with where documents have none yet: on a sample of them.",
     )
     token_sample: Annotated[int, Field(ge=1)] = Field(
-        default=20_000, description="Documents in that sample, about; all of them where there are fewer."
+        default=4_000, description="Documents in that sample, about; all of them where there are fewer."
     )
     shingle: Annotated[int, Field(ge=1, le=64)] = Field(default=5, description="Tokens in a shingle.")
     tokens: Literal["by_language", "unified"] = Field(
