@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pretrain_data.dataset import read_shard, run_on_shards
+from pretrain_data.formats import foreign
 from pretrain_data.kernels import minhash, similarity
 from pretrain_data.stage import Shard, StageRun
 
@@ -119,12 +121,16 @@ def numbered(run: StageRun) -> tuple[Shard, ...]:
     shards = run.source.shards
     if any(shard.rows is None for shard in shards):
 
-        def count(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
-            rows = sum(batch.num_rows for batch in batches)
+        def count(shard: Shard) -> Iterator[pa.RecordBatch]:
+            told = [foreign.rows(unit) for unit in shard.units]
+            known = [rows for rows in told if rows is not None]
+            read = len(known) < len(told)
+            rows = sum(batch.num_rows for batch in read_shard(shard, ["text"])) if read else sum(known)
             yield pa.RecordBatch.from_pydict({"shard": [shard.name], "rows": pa.array([rows], pa.int64())})
 
         schema = pa.schema([("shard", pa.string()), ("rows", pa.int64())])
-        counted = {row["shard"]: row["rows"] for row in run.scan(["text"], count, schema).collect()}
+        found = run_on_shards(run.spark, shards, count, schema, run.tasks)
+        counted = {row["shard"]: row["rows"] for row in found.collect()}
         shards = tuple(replace(shard, rows=counted[shard.name]) for shard in shards)
     first = 0
     out = []

@@ -29,12 +29,13 @@ from pretrain_data.dedup.index import Index, kept_of
 from pretrain_data.dedup.members import Clusters, members, sums
 from pretrain_data.dedup.store import Store, numbered
 from pretrain_data.errors import PretrainDataError
+from pretrain_data.graph import distributed
 from pretrain_data.graph.forest import Forest
 from pretrain_data.kernels import lsh, minhash, normalize
 from pretrain_data.stage import Processed, Shard, Stage, StageRun
 from pretrain_data.tokenizers import tokenizer_files
 
-#: Edges the driver holds at most (28 bytes each while the forest is made).
+#: Edges the driver holds at most (28 bytes each while the forest is made); more become a forest part by part first.
 MAX_EDGES = 40_000_000
 #: Documents that the driver marks for exact verification at most (one byte each).
 MAX_EXACT_DOCUMENTS = 2_000_000_000
@@ -53,6 +54,7 @@ class DedupStage(Stage[DedupConfig]):
         self.decisions: Path | None = None
         self.giant: str | None = None  # what `prepare` has to say about the largest cluster
         self.threshold = config.cut  # the one in force; `prepare` sets it where target_tokens decides
+        self.most_edges = MAX_EDGES  # a test sets fewer
         self.repeated: dict[str, Path] = {}  # by shard: where the repeated passages of its day lie
 
     def resources(self) -> list[Path]:
@@ -126,17 +128,21 @@ class DedupStage(Stage[DedupConfig]):
             self._keep(run, shards, store, bands)
 
     def _forest(self, run: StageRun, path: Path) -> Forest:
-        """The similarity forest of the edges at `path`."""
-        files = sorted(path.glob("*.parquet"))
-        found = sum(pq.ParquetFile(file).metadata.num_rows for file in files)
+        """The similarity forest of the edges at `path`; of more than the driver takes in, by forests of parts."""
+        found = distributed.count(path)
         run.metrics["edges"] += found
-        if found > MAX_EDGES:
+        if found <= self.most_edges:
+            return Forest.of(*distributed.read(path))
+        left = distributed.reduce(run.spark, path, run.scratch, self.most_edges)
+        if (needed := distributed.count(left)) > self.most_edges:
             raise PretrainDataError(
-                f"{found:,} edges at {self.config.lowest} are more than the driver holds ({MAX_EDGES:,}); "
-                "raise spacing_threshold or threshold"
+                f"the forest of {found:,} edges at {self.config.lowest} has {needed:,}, more than the driver holds "
+                f"({self.most_edges:,}); raise spacing_threshold or threshold"
             )
-        table = pa.concat_tables([pq.read_table(file) for file in files]) if files else _EDGES.empty_table()
-        return Forest.of(table["first"].to_numpy(), table["second"].to_numpy(), table["similarity"].to_numpy())
+        forest = Forest.of(*distributed.read(left))
+        distributed.check(run.spark, path, forest, run.scratch)
+        run.metrics["edges_left_by_parts"] = run.metrics.get("edges_left_by_parts", 0) + needed
+        return forest
 
     def _keep(self, run: StageRun, shards: tuple[Shard, ...], store: Store, bands: lsh.Bands) -> None:
         """Put what was not dropped into the index."""
@@ -305,6 +311,3 @@ def _alone(batch: pa.RecordBatch, cluster: pa.Array | None = None, group: pa.Arr
         known = batch.schema.get_field_index(name)
         batch = batch.set_column(known, name, filled) if known >= 0 else batch.append_column(name, filled)
     return batch
-
-
-_EDGES = pa.schema([("first", pa.int64()), ("second", pa.int64()), ("similarity", pa.float32())])
