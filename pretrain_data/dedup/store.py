@@ -34,7 +34,7 @@ class Store:
     def create(self) -> None:
         """Lay out the files of known size."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, width in (("signatures", 4 * self.permutations), ("contents", 16)):
+        for name, width in (("signatures", 4 * self.permutations), ("contents", 16), ("skipped", 1)):
             with (self.folder / name).open("wb") as file:
                 file.truncate(max(1, self.documents * width))
 
@@ -48,6 +48,10 @@ class Store:
     def contents(self, mode: str = "r") -> npt.NDArray[np.void]:
         """Hashes of the documents' tokens in order."""
         return np.memmap(self.folder / "contents", CONTENT, mode, shape=(self.documents,))  # type: ignore[call-overload,no-any-return]
+
+    def skipped(self, mode: str = "r") -> npt.NDArray[np.bool_]:
+        """Documents that take part in nothing."""
+        return np.memmap(self.folder / "skipped", np.bool_, mode, shape=(self.documents,))  # type: ignore[call-overload,no-any-return]
 
     # --- shingle sets of the documents that are in a candidate pair -------------------------------
 
