@@ -116,7 +116,7 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_absent_model_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read once, from the environment
     with pytest.raises(InputError, match="nobody/no-such-model"):
         loading.load("nobody/no-such-model", "quality")
 
