@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from pretrain_data.dataset import read_manifest
@@ -42,10 +43,11 @@ def line(outcome: Any) -> str:
 
 def funnel_table(rows: list[dict[str, Any]]) -> Table:
     """The funnel for a terminal."""
-    table = Table(title="funnel", title_justify="left")
-    table.add_column("stage")
+    table = Table(title="funnel", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("stage", no_wrap=True)
     for heading in ("in", "kept", "dropped", "Mchars", "Mtokens", "seconds"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
+    # One rule a line: names broken in the middle can't be read, nor found in a config.
     table.add_column("dropped most by", overflow="fold")
     for row in rows:
         rules = sorted(row["rules"].items(), key=lambda item: (-item[1][0], item[0]))[:TOP_RULES]
@@ -57,14 +59,14 @@ def funnel_table(rows: list[dict[str, Any]]) -> Table:
             f"{row['chars'] / 1e6:.2f}",
             f"{row['tokens'] / 1e6:.2f}" if row["tokens"] else "",
             f"{row['seconds']:.1f}",
-            ", ".join(f"{name} {counts[0]:,}" for name, counts in rules),
+            "\n".join(f"{name} {counts[0]:,}" for name, counts in rules),
         )
     return table
 
 
 def status_table(rows: list[dict[str, Any]]) -> Table:
     """The state of each stage for a terminal."""
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("stage", "state", "documents", "dropped", "last run"):
         table.add_column(heading)
     for row in rows:

@@ -1,7 +1,8 @@
 """The columns of a document, in one place.
 
 A document is one row. `ingest` creates the row; each later stage adds the columns listed under its
-name, edits `text` (only `pii` does), or drops the row into the ledger. Column order is the order here.
+name, edits `text` (only `pii` does, and `dedup` where it takes out repeated passages), or drops the
+row into the ledger. Column order is the order here.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ class Column:
 
 
 PII_SPANS = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32()), ("type", pa.string())]))
+
+REPEATED_SPANS = pa.list_(
+    pa.struct([("start", pa.int32()), ("end", pa.int32()), ("kind", pa.string()), ("documents", pa.int64())])
+)
 
 #: `signals` is a struct whose fields are owned by `kernels.signals`; here it is only named, so that
 #: adding a signal touches one file.
@@ -64,6 +69,13 @@ COLUMNS: tuple[Column, ...] = (
         "dedup",
         "",
         "looser cluster at the spacing threshold; kept apart by mix",
+    ),
+    Column(
+        "repeated_spans",
+        REPEATED_SPANS,
+        "dedup",
+        "code points of the text before",
+        "lines and paragraphs taken out because so many documents have them; where dedup.passages is set",
     ),
     Column("domain", pa.string(), "classify", "", "domain label of the taxonomy; `other` where unsure"),
     Column("domain_score", pa.float32(), "classify", "0..1", "confidence in domain"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 import yaml
@@ -37,8 +38,6 @@ PLACEHOLDERS = {
 NOT_RUN = {
     "explore": "serves until it is ended; tests/explorer opens it",
     "nightly": "its input is the reader's own",
-    "experiment fit": "the losses are the reader's own; tests/experiments has some",
-    "experiment watch": "likewise",
 }
 
 
@@ -54,6 +53,28 @@ def commands(page: Path) -> list[str]:
     return [re.sub(r"\b[A-Z]+\b", lambda m: PLACEHOLDERS.get(m[0], m[0]), line) for line in lines if line]
 
 
+def tables() -> dict[str, dict[str, list[float | str]]]:
+    """What a trainer would have written: small runs that follow a law of two channels, and losses by checkpoint."""
+    rng = np.random.default_rng(7)
+    code = rng.uniform(0.1, 0.9, 48)
+    params, tokens = (10 ** rng.uniform(low, low + 3, 48) for low in (6.5, 8.5))
+    base = 400 / params**0.34 + 410 / tokens**0.28
+    noise = np.exp(0.002 * rng.standard_normal((2, 48)))
+    results = {
+        "run": [f"r{i}" for i in range(48)],
+        "params": params.tolist(),
+        "tokens": tokens.tolist(),
+        "share:en-knowledge": (1 - code).tolist(),
+        "share:code": code.tolist(),
+        "loss:en-knowledge": ((1.8 + base + np.exp(-1.5 * (1 - code))) * noise[0]).tolist(),
+        "loss:code": ((1.2 + base + np.exp(-2.0 * code)) * noise[1]).tolist(),
+    }
+    steps = np.arange(1, 31)
+    loss = (2 + 3 / steps**0.4) * np.where(steps == 20, 1.1, 1.0)
+    checkpoints = {"step": (2 * steps).tolist(), "loss:code": loss.round(5).tolist()}
+    return {"results.csv": results, "checkpoints.csv": checkpoints}
+
+
 @pytest.fixture(scope="module")
 def place(
     tmp_path_factory: pytest.TempPathFactory, sample_run: Callable[[int], Path], sample_crawl: Path, spark: Any
@@ -66,6 +87,9 @@ def place(
     shutil.copytree(ROOT / "configs", root / "configs")
     shutil.copytree(sample_run(2), root / "work" / "sample")
     shutil.copytree(sample_crawl, root / "work" / "sample" / "crawl")
+    for name, columns in tables().items():
+        rows = zip(*columns.values(), strict=True)
+        (root / name).write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]) + "\n")
     before, started = Path.cwd(), Pipeline.spark
     os.chdir(root)
     Pipeline.spark = spark  # type: ignore[method-assign, assignment]

@@ -25,7 +25,10 @@ def experiment_fit(
     ] = None,
     tokens: Annotated[str | None, typer.Option(help="Tokens to recommend for; default: the most of any run.")] = None,
     weight: Annotated[
-        list[str] | None, typer.Option(metavar="CHANNEL=WEIGHT", help="Of a channel's loss in what is to be small.")
+        list[str] | None,
+        typer.Option(
+            metavar="CHANNEL=WEIGHT", help="Of a channel's loss in what is to be small; 1 where none is given."
+        ),
     ] = None,
     bound: Annotated[
         list[str] | None, typer.Option(metavar="CHANNEL=LEAST..MOST", help="Shares that are possible, e.g. 0.1..0.4.")

@@ -33,4 +33,7 @@ def experiment_propose(
     for run in manifest["runs"]:
         shares = "  ".join(f"{name} {share:.3f}" for name, share in run["mixture"].items())
         out.print(f"{run['run']:<16}{run['params']:>14,} parameters{run['tokens']:>16,} tokens  {shares}", markup=False)
+    for name, (least, most) in manifest["bounds"].items():
+        if least > 0 or most < 1:
+            out.print(f"{name}: shares from {least:.3f} to {most:.3f}", markup=False)
     out.print(f"{len(manifest['runs'])} runs, {manifest['validation']['tokens']:,} tokens to validate on")

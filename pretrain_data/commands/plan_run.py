@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from pretrain_data.commands import JsonOption, command, out, print_json
@@ -90,17 +91,16 @@ def plan_run(
     if as_json:
         print_json(found.record())
         return
-    table = Table("", "figure", "value", "why", "source", box=None, pad_edge=False)
+    table = Table("figure", "value", "why, and the source", box=None, pad_edge=False)
+    for column in table.columns[:2]:
+        column.no_wrap = True
     section = ""
     for figure in found.figures:
-        table.add_row(
-            figure.section if figure.section != section else "",
-            figure.name,
-            f"{shown(figure.value)} {figure.unit}".strip(),
-            figure.why,
-            figure.source,
-        )
-        section = figure.section
+        if figure.section != section:
+            section = figure.section
+            table.add_row(f"[bold]{section}[/bold]")
+        why = f"{figure.why} ({figure.source})" if figure.why and figure.source else figure.why or figure.source
+        table.add_row(f"  {figure.name}", f"{shown(figure.value)} {figure.unit}".strip(), escape(why))
     out.print(table)
     for warning in found.warnings:
         out.print(f"warning: {warning}", markup=False)

@@ -15,8 +15,8 @@ from pretrain_data.dataset import run_on_shards
 from pretrain_data.dedup.config import DedupConfig
 from pretrain_data.dedup.index import KEYED, Index, band_keys, sorted_keys
 from pretrain_data.dedup.members import measured
-from pretrain_data.dedup.store import CONTENT, Store
-from pretrain_data.kernels import lsh, minhash
+from pretrain_data.dedup.store import CONTENT, Store, flush
+from pretrain_data.kernels import datasketch_backend, lsh, minhash
 from pretrain_data.stage import Shard, StageRun
 from pretrain_data.tokenizers import load_tokenizer
 
@@ -47,14 +47,15 @@ def sign(run: StageRun, shards: tuple[Shard, ...], store: Store, config: DedupCo
     load_tokenizer(config.tokenizer).save(saved)
     # A curve is drawn, and tokens counted for it, where the run looks at the whole.
     share = 0.0 if config.incremental else config.token_sample / max(1, store.documents)
-    k, n, incremental = config.permutations, config.shingle, config.incremental
+    k, n, incremental = config.signature, config.shingle, config.incremental
+    make = datasketch_backend.sign if config.backend == "datasketch" else minhash.sign
 
     def work(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
         first = at = shard.first_row or 0
         signatures, contents = store.signatures("r+"), store.contents("r+")
         kept = []
         for batch in batches:
-            made, _, hashes = minhash.sign(batch.column("text"), characters(batch, config), k, n)
+            made, _, hashes = make(batch.column("text"), characters(batch, config), k, n, simplified=config.simplified)
             rows = slice(at, at + batch.num_rows)
             signatures[rows] = made
             contents[rows] = np.ascontiguousarray(hashes).view(CONTENT).reshape(-1)
@@ -63,8 +64,7 @@ def sign(run: StageRun, shards: tuple[Shard, ...], store: Store, config: DedupCo
         name = shard.name.replace("/", "--")
         if incremental:
             np.save(keys / f"{name}.npy", np.sort(band_keys(signatures[first:at], contents[first:at], bands)[0]))
-        signatures.flush()  # type: ignore[attr-defined]
-        contents.flush()  # type: ignore[attr-defined]
+        flush(signatures, contents)
         if kept:
             pq.write_table(pa.Table.from_batches(kept), meta / f"{name}.parquet")
         yield pa.RecordBatch.from_pydict({"shard": [shard.name]})
@@ -96,7 +96,8 @@ def candidates(
     keyed = run_on_shards(run.spark, shards, keys, KEYED, run.tasks)
     if before:
         wanted = run.scratch / "wanted.npy"
-        sorted_keys([run.scratch / "keys" / f"{s.name.replace('/', '--')}.npy" for s in shards], wanted)
+        paths = [run.scratch / "keys" / f"{s.name.replace('/', '--')}.npy" for s in shards]
+        sorted_keys([np.load(path, mmap_mode="r") for path in paths], wanted)
         most = config.anchors + config.window
         old = Index(run.output).look_up(run.spark, before, wanted, store, most, run.tasks)
         # Once and for all: a look-up writes what it found to the store.
@@ -136,7 +137,7 @@ def write_sets(run: StageRun, shards: tuple[Shard, ...], store: Store, config: D
             mask = np.array(marked[at : at + batch.num_rows])
             numbers.append(np.flatnonzero(mask) + at)
             part = batch.filter(pa.array(mask))
-            found, offsets = minhash.shingle_sets(part.column("text"), characters(part, config), n)
+            found, offsets = minhash.shingle_sets(part.column("text"), characters(part, config), n, config.simplified)
             values.append(found)
             sizes.append(np.diff(offsets))
             at += batch.num_rows
@@ -150,7 +151,7 @@ def write_sets(run: StageRun, shards: tuple[Shard, ...], store: Store, config: D
 
 def edges(run: StageRun, store: Store, config: DedupConfig, pairs: Path) -> Path:
     """The candidate pairs that are similar enough, with their similarities."""
-    lowest, exact = np.float32(config.lowest), config.verify == "exact"
+    lowest, exact = np.float32(config.lowest), config.by_sets
 
     def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

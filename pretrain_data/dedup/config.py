@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pretrain_data.dedup.guard import Guard
+from pretrain_data.dedup.passages import PassagesConfig
 from pretrain_data.dedup.survivors import RankBy
 from pretrain_data.mixing.mixture import Tokens
 from pretrain_data.stage import StageConfig
@@ -18,6 +19,16 @@ LOWEST_WITH_TARGET = 0.5
 class DedupConfig(StageConfig):
     """What counts as a duplicate, and which copy stays."""
 
+    documents: Literal["near", "exact", "off"] = Field(
+        default="near",
+        description="near: documents whose similarity reaches the threshold, identical ones among them; exact: those "
+        "alone that fold to the same tokens; off: no document is compared with another.",
+    )
+    passages: PassagesConfig | None = Field(
+        default=None,
+        description="Take out lines and paragraphs that many documents share, after duplicates have gone; `{}`: with "
+        "its defaults. Default: texts stay as they are.",
+    )
     threshold: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.8, description="Jaccard similarity of shingle sets from which two documents are duplicates."
     )
@@ -56,6 +67,15 @@ class DedupConfig(StageConfig):
     )
     character_languages: tuple[str, ...] = Field(
         default=("zh", "ja"), description="Languages compared by characters rather than by words."
+    )
+    traditional: Literal["apart", "simplified"] = Field(
+        default="apart",
+        description="simplified: traditional Chinese characters count as their simplified ones (OpenCC's table), so "
+        "that two editions of a text are alike. Texts keep their script.",
+    )
+    backend: Literal["kernel", "datasketch"] = Field(
+        default="kernel",
+        description="What makes signatures of shingles: the package's kernel, or datasketch, some twenty times slower.",
     )
     permutations: Annotated[int, Field(ge=16, le=512)] = Field(default=128, description="Length of a signature.")
     miss_probability: Annotated[float, Field(gt=0, lt=1)] = Field(
@@ -103,12 +123,41 @@ class DedupConfig(StageConfig):
             raise ValueError("incremental needs a fixed threshold: take it from `pretrain-data plan dedup`")
         return self
 
+    @model_validator(mode="after")
+    def _levels_make_sense(self) -> DedupConfig:
+        if self.documents == "off" and self.passages is None:
+            raise ValueError("documents: off without `passages` leaves nothing to do")
+        given = [name for name in ("spacing_threshold", "target_tokens", "lowest_threshold") if getattr(self, name)]
+        if self.documents != "near" and given:
+            raise ValueError(f"{given[0]} needs documents: near")
+        return self
+
+    @property
+    def cut(self) -> float:
+        """The threshold that is in force where no target chooses another."""
+        return self.threshold if self.documents == "near" else 1.0
+
+    @property
+    def simplified(self) -> bool:
+        """Whether traditional characters fold to simplified ones."""
+        return self.traditional == "simplified"
+
+    @property
+    def by_sets(self) -> bool:
+        """Whether pairs are compared by their shingle sets."""
+        return self.documents == "near" and self.verify == "exact"
+
+    @property
+    def signature(self) -> int:
+        """Length of the signatures that are made: none where identical documents alone are looked for."""
+        return self.permutations if self.documents == "near" else 0
+
     @property
     def lowest(self) -> float:
         """The lowest similarity that pairs are looked for at."""
         asked = [t for t in (self.spacing_threshold, self.lowest_threshold) if t is not None]
         if self.target_tokens is None:
-            return min([self.threshold, *asked])
+            return min([self.cut, *asked])
         return min(asked, default=LOWEST_WITH_TARGET)
 
     @property
@@ -117,4 +166,4 @@ class DedupConfig(StageConfig):
         low = max(self.lowest, self.spacing_threshold or 0.0)
         steps = int((1 - low) / self.curve_step + 1e-9)
         found = {round(1 - i * self.curve_step, 6) for i in range(steps + 1)} | {low}
-        return sorted(found | ({self.threshold} if self.target_tokens is None else set()))
+        return sorted(found | ({self.cut} if self.target_tokens is None else set()))

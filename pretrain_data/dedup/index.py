@@ -10,7 +10,6 @@ in it, since the document they were dropped for is.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pretrain_data.dataset import run_on_shards
-from pretrain_data.dedup.store import CONTENT, Store
+from pretrain_data.dedup.mapped import load, save
+from pretrain_data.dedup.store import CONTENT, Store, flush
 from pretrain_data.kernels import lsh
 from pretrain_data.stage import Shard
 
@@ -55,12 +55,12 @@ class Index:
         for name, (values, width) in binary.items():
             raw = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(rows), [None, pa.py_buffer(values)])
             kept = kept.append_column(name, raw)
-        _save(self._path("survivors", shard), kept)
-        _save(self._path("keys", shard), pa.table({"key": keys[order], "place": places[order]}))
+        save(self._path("survivors", shard), kept)
+        save(self._path("keys", shard), pa.table({"key": keys[order], "place": places[order]}))
 
     def survivors(self, shard: Shard) -> pa.Table:
         """What `write` kept of a shard, mapped."""
-        return _load(self._path("survivors", shard))
+        return load(self._path("survivors", shard))
 
     def look_up(
         self, spark: SparkSession, shards: tuple[Shard, ...], wanted: Path, store: Store, most: int, tasks: int | None
@@ -71,7 +71,7 @@ class Index:
         """
 
         def work(shard: Shard) -> Iterator[pa.RecordBatch]:
-            table = _load(self._path("keys", shard))
+            table = load(self._path("keys", shard))
             keys = table["key"].to_numpy()
             met = lsh.meeting(keys, np.load(wanted, mmap_mode="r"), most)
             if not len(met):
@@ -83,8 +83,7 @@ class Index:
             signatures, contents = store.signatures("r+"), store.contents("r+")
             signatures[numbers[once]] = _values(kept["signature"], np.dtype(np.uint32), store.permutations)[once]
             contents[numbers[once]] = _values(kept["content"], CONTENT, 1)[once, 0]
-            signatures.flush()  # type: ignore[attr-defined]
-            contents.flush()  # type: ignore[attr-defined]
+            flush(signatures, contents)
             yield pa.RecordBatch.from_arrays([pa.array(keys[met]), pa.array(numbers[places])], schema=KEYED)
 
         return run_on_shards(spark, shards, work, KEYED, tasks)
@@ -110,9 +109,8 @@ def band_keys(signatures: Any, contents: Any, bands: lsh.Bands) -> tuple[I64, I6
     return np.concatenate([keys, whole]), np.concatenate([np.repeat(some, bands.number), none])
 
 
-def sorted_keys(parts: list[Path], out: Path) -> None:
-    """The distinct keys of sorted .npy files, in order, as one: range by range, so that memory is bounded."""
-    arrays = [np.load(part, mmap_mode="r") for part in parts]
+def sorted_keys(arrays: list[I64], out: Path) -> None:
+    """The distinct keys of sorted (mapped) arrays, in order, as one .npy: range by range, so that memory is bounded."""
     total = sum(len(array) for array in arrays)
     ranges = total // SORTED_AT_ONCE + 1
     bounds = [-(2**63) + (2**64 * i) // ranges for i in range(1, ranges)]
@@ -149,15 +147,3 @@ def _values(column: pa.ChunkedArray, kind: np.dtype[Any], width: int) -> Any:
     """A view of a fixed-size binary column as rows of `width` values."""
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     return np.frombuffer(array.buffers()[1], kind, len(array) * width).reshape(len(array), width)
-
-
-def _save(path: Path, table: pa.Table) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    temporary.rename(path)
-
-
-def _load(path: Path) -> pa.Table:
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

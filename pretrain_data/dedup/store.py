@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,8 @@ class Store:
 
     def signatures(self, mode: str = "r") -> npt.NDArray[np.uint32]:
         """Documents × permutations."""
+        if not self.permutations:
+            return np.zeros((self.documents, 0), np.uint32)
         shape = (self.documents, self.permutations)
         return np.memmap(self.folder / "signatures", np.uint32, mode, shape=shape)  # type: ignore[call-overload,no-any-return]
 
@@ -86,13 +89,29 @@ class Store:
     ) -> npt.NDArray[np.float32]:
         """Jaccard similarity of pairs of documents, 1 for pairs of equal content."""
         if exact:
-            bounds = np.memmap(self.folder / "bounds", np.int64, "r", shape=(2, self.documents))
-            sets = np.memmap(self.folder / "sets", np.uint64, "r")
-            found = similarity.exact(sets, bounds[0], bounds[1], first, second)
+            found = similarity.exact(*self._sets(), first, second)
+        elif not self.permutations:
+            found = np.zeros(len(first), np.float32)
         else:
             found = similarity.estimated(self.signatures(), first, second)
         contents = self.contents()
         return np.where(contents[first] == contents[second], np.float32(1), found)
+
+    def containments(self, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """The share of the first's shingles that the second has, for pairs whose sets were kept."""
+        found: npt.NDArray[np.float32] = similarity.containment(*self._sets(), first, second)
+        return found
+
+    def _sets(self) -> tuple[minhash.U64, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        bounds = np.memmap(self.folder / "bounds", np.int64, "r", shape=(2, self.documents))
+        return np.memmap(self.folder / "sets", np.uint64, "r"), bounds[0], bounds[1]
+
+
+def flush(*arrays: npt.NDArray[Any]) -> None:
+    """Bring what was written to mapped files to where other machines see it."""
+    for array in arrays:
+        if isinstance(array, np.memmap):
+            array.flush()
 
 
 def numbered(run: StageRun) -> tuple[Shard, ...]:

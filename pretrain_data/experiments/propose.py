@@ -35,7 +35,9 @@ class Channel(BaseModel):
 
     prior: float = Field(gt=0, description="Share around which mixtures are proposed, relative to the others.")
     least: float = Field(default=0.0, ge=0, le=1, description="Smallest share to try.")
-    most: float = Field(default=1.0, ge=0, le=1, description="Largest share to try.")
+    most: float | None = Field(
+        default=None, ge=0, le=1, description="Largest share to try; default: what max_epochs of the channel give."
+    )
 
 
 class ExperimentConfig(BaseModel):
@@ -75,7 +77,7 @@ class ExperimentConfig(BaseModel):
     @model_validator(mode="after")
     def _sound(self) -> ExperimentConfig:
         for name, channel in self.channels.items():
-            if channel.least > channel.most:
+            if channel.most is not None and channel.least > channel.most:
                 raise ValueError(f"channels.{name}: least {channel.least} is over most {channel.most}")
         if len(set(self.orders)) < len(self.orders):
             raise ValueError("orders: each order once")
@@ -141,6 +143,7 @@ def propose(config: ExperimentConfig) -> dict[str, Any]:
         "export": str(config.export),
         "channels": channels,
         "prior": dict(zip(channels, prior.round(9).tolist(), strict=True)),
+        "bounds": {name: [round(x, 9) for x in ends] for name, *ends in zip(channels, low, high, strict=True)},
         "validation": {"index": "validation.npz", "tokens": int(validation.tokens[known].sum())},
         "results": "results.csv",
         "seed": config.seed,
@@ -162,8 +165,11 @@ def _channels(config: ExperimentConfig, train: Pool) -> tuple[list[str], np.ndar
         raise InputError(f"{config.export}: no documents of {', '.join(unknown)}; there are {there}")
     names = list(chosen)
     prior = np.array([chosen[n].prior for n in names], float)
-    bounds = [np.array([getattr(chosen[n], end) for n in names]) for end in ("least", "most")]
-    return names, prior / prior.sum(), bounds[0], bounds[1]
+    # Draws beyond what a channel can give would only be refused afterwards.
+    given = {n: min(1.0, config.max_epochs * have[n] / max(config.tokens)) for n in names}
+    low = np.array([chosen[n].least for n in names])
+    high = np.array([given[n] if (most := chosen[n].most) is None else most for n in names])
+    return names, prior / prior.sum(), low, high
 
 
 def _budgets(config: ExperimentConfig) -> list[tuple[int, int]]:

@@ -58,6 +58,22 @@ def shares_tried(runs: Runs) -> tuple[np.ndarray, np.ndarray]:
     return runs.shares.min(axis=0), runs.shares.max(axis=0)
 
 
+def weights_of(channels: list[str], weights: Mapping[str, float] | None = None) -> dict[str, float]:
+    """The weight of each channel's loss, adding up to one: 1 before that for a channel that isn't named.
+
+    Raises:
+        InputError: an unknown channel, a weight below 0, or nothing but zeros.
+    """
+    unknown = set(weights or {}) - set(channels)
+    if unknown:
+        raise InputError(f"no loss of {', '.join(sorted(unknown))}; there are {', '.join(channels)}")
+    chosen = dict.fromkeys(channels, 1.0) | dict(weights or {})
+    total = sum(chosen.values())
+    if min(chosen.values()) < 0 or total <= 0:
+        raise InputError("the weights of the channels' losses must be 0 or more, and not all of them 0")
+    return {name: weight / total for name, weight in chosen.items()}
+
+
 def best_mixture(
     laws: Mapping[str, Law],
     weights: Mapping[str, float],
@@ -145,21 +161,14 @@ def recommend(
 
     Args:
         fit: the laws.
-        weights: of the channels' losses in what is to be small; default: equal.
+        weights: of the channels' losses in what is to be small; 1 for a channel that isn't named.
         compute: FLOPs to spend; else `size` (parameters) and `tokens`, by default those of the largest run.
         bounds: further bounds on shares, by channel; the shares that were tried bound them anyway.
         belief: when to warn and when to refuse.
         redraws: draws of the bootstrap for which the best mixture is sought again, for its interval.
     """
     belief = belief or Belief()
-    unknown = set(weights or {}) - set(fit.fits)
-    if unknown:
-        raise InputError(f"no loss of {', '.join(sorted(unknown))}; there are {', '.join(fit.fits)}")
-    chosen = dict(weights or dict.fromkeys(fit.fits, 1.0))
-    total = sum(chosen.values())
-    if total <= 0:
-        raise InputError("the weights of the channels' losses add up to nothing")
-    chosen = {name: w / total for name, w in chosen.items()}
+    chosen = weights_of(list(fit.fits), weights)
     low, high = shares_tried(fit.runs)
     for i, name in enumerate(fit.channels):
         if name in (bounds or {}):

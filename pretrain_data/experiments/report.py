@@ -11,7 +11,7 @@ import numpy as np
 from pretrain_data.errors import InputError
 from pretrain_data.experiments.benchmark import fit_curve
 from pretrain_data.experiments.fit import ChannelFit, compare_orders, fit_results
-from pretrain_data.experiments.recommend import Belief, recommend
+from pretrain_data.experiments.recommend import Belief, recommend, weights_of
 from pretrain_data.experiments.results import Results
 
 
@@ -38,22 +38,20 @@ def fit_report(
     if not base.names:
         raise InputError(f"no runs of order {order!r}; there are {', '.join(sorted(set(results.orders)))}")
     fit = fit_results(base, draws, seed)
-    even = dict(weights or dict.fromkeys(fit.fits, 1.0))
-    total = sum(even.values()) or 1.0
-    even = {name: value / total for name, value in even.items()}
+    shares = weights_of(list(fit.fits), weights)
     found = recommend(fit, weights, compute, size, tokens, bounds, belief)
     if plot is not None:
         from pretrain_data.experiments import plots
 
-        plots.draw(plot, base, fit, None if found.refusals else found, even)
+        plots.draw(plot, base, fit, None if found.refusals else found, shares)
     return {
         "runs": len(base.names),
         "order": order,
-        "weights": even,
+        "weights": shares,
         "laws": {name: _law(one, fit.channels) for name, one in fit.fits.items()},
-        "orders": compare_orders(results, even, order),
+        "orders": compare_orders(results, shares, order),
         "recommendation": None if found.refusals else found.record(),
-        "scores": {name: _score(base, score, even, found.loss, chance) for name, score in base.scores.items()},
+        "scores": {name: _score(base, score, shares, found.loss, chance) for name, score in base.scores.items()},
         "warnings": found.warnings,
         "refusals": found.refusals,
     }

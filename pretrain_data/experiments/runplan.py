@@ -271,7 +271,8 @@ def _serving(found: Plan, card: Hardware, compute: float) -> None:
         text = f"it doesn't fit {r.serve_cards} × {card.name}: take {2 ** math.ceil(math.log2(cards))} of them"
         if most:
             text += (
-                f", or a model of {most:.3g} parameters, which this compute trains on {compute / 6 / most:.3g} tokens"
+                f", or a model of {most / 1e9:.3g}B parameters, which this compute trains on "
+                f"{compute / 6 / most / 1e12:.3g}T tokens"
             )
         found.warnings.append(text)
 

@@ -23,6 +23,10 @@ class Bands(NamedTuple):
     rows: int
 
 
+#: Where nothing is looked for but equal contents.
+NO_BANDS = Bands(0, 0)
+
+
 def choose_bands(k: int, threshold: float, miss: float) -> Bands:
     """The longest bands (fewest false candidates) that miss a pair at `threshold` with probability ≤ `miss`.
 

@@ -78,24 +78,27 @@ class Signed(NamedTuple):
     contents: U64
 
 
-def sign(text: pa.Array, characters: Flags, k: int, n: int, seed: int = SEED) -> Signed:
+def sign(text: pa.Array, characters: Flags, k: int, n: int, seed: int = SEED, simplified: bool = False) -> Signed:
     """Signatures, numbers of shingles and contents of all texts.
 
-    `characters` (documents, bool) says for which documents every letter is a token.
+    `characters` (documents, bool) says for which documents every letter is a token; `simplified` folds traditional
+    characters to simplified ones.
     """
     utf8, perms = buffers(text), permutations(k, seed)
     count = len(utf8.offsets) - 1
     out = Signed(np.empty((count, k), np.uint32), np.empty(count, np.int32), np.empty((count, 2), np.uint64))
-    _sign(utf8.data, utf8.offsets, characters, n, perms.a, perms.b, tables(), *out)
+    _sign(utf8.data, utf8.offsets, characters, n, perms.a, perms.b, tables(simplified), *out)
     return out
 
 
-def shingle_sets(text: pa.Array, characters: Flags, n: int) -> tuple[U64, npt.NDArray[np.int64]]:
+def shingle_sets(
+    text: pa.Array, characters: Flags, n: int, simplified: bool = False
+) -> tuple[U64, npt.NDArray[np.int64]]:
     """The sorted distinct shingle hashes of each document, end to end, with offsets (documents + 1)."""
     utf8 = buffers(text)
-    parts, offsets = [], np.zeros(len(utf8.offsets), np.int64)
+    parts, offsets, fold = [], np.zeros(len(utf8.offsets), np.int64), tables(simplified)
     for i in range(len(utf8.offsets) - 1):
-        hashes = np.unique(_shingles(utf8.data, utf8.offsets[i], utf8.offsets[i + 1], characters[i], n, tables()))
+        hashes = np.unique(_shingles(utf8.data, utf8.offsets[i], utf8.offsets[i + 1], characters[i], n, fold))
         parts.append(hashes)
         offsets[i + 1] = offsets[i] + len(hashes)
     return np.concatenate(parts) if parts else np.zeros(0, np.uint64), offsets

@@ -1,4 +1,4 @@
-"""Exact and estimated Jaccard similarity of many pairs at once."""
+"""Exact and estimated Jaccard similarity, and containment, of many pairs at once."""
 
 from __future__ import annotations
 
@@ -31,4 +31,15 @@ def exact(values, start, end, first, second):  # type: ignore[no-untyped-def]
         shared = overlap(one, other)
         union = len(one) + len(other) - shared
         out[i] = shared / union if union else 0.0
+    return out
+
+
+@nb.njit(cache=True, nogil=True)
+def containment(values, start, end, first, second):  # type: ignore[no-untyped-def]
+    """|A ∩ B| / |A| for each pair of sets (float32), 1 for an empty A: how much of the first is in the second."""
+    out = np.empty(len(first), np.float32)
+    for i in range(len(first)):
+        a, b = first[i], second[i]
+        one = values[start[a] : end[a]]
+        out[i] = overlap(one, values[start[b] : end[b]]) / len(one) if len(one) else 1.0
     return out

@@ -1,9 +1,10 @@
-"""dedup: exact and near-duplicates, verified, with a survivor that can be explained.
+"""dedup: exact and near-duplicates, verified, with a survivor that can be explained; and passages that many share.
 
 The whole is seen in `prepare`: one pass writes a signature and a content hash for each document and sends its
 band keys through one shuffle; documents that meet in a bucket are compared (by signature, or exactly by their
 shingle sets after a second pass over those documents alone); the edges that pass make a similarity forest on
-the driver. `process` then joins small per-shard decisions by row number: no text is ever shuffled.
+the driver. Where passages are asked for, one more pass counts the lines and paragraphs of what stays. `process` then
+joins small per-shard decisions by row number, and takes the passages out: no text is ever shuffled.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pretrain_data.dataset import run_on_shards
-from pretrain_data.dedup import curve
+from pretrain_data.dedup import curve, decisions, passages
 from pretrain_data.dedup.candidates import candidates, edges, sign, write_sets
 from pretrain_data.dedup.config import DedupConfig
 from pretrain_data.dedup.days import Day, days, settled
@@ -45,13 +46,14 @@ class DedupStage(Stage[DedupConfig]):
     name: ClassVar[str] = "dedup"
     config_class = DedupConfig
     needs = ("doc_id", "text")
-    adds = ("cluster_id", "similar_group")
+    adds = ("cluster_id", "similar_group", "repeated_spans")
 
     def __init__(self, config: DedupConfig) -> None:
         super().__init__(config)
         self.decisions: Path | None = None
         self.giant: str | None = None  # what `prepare` has to say about the largest cluster
-        self.threshold = config.threshold  # the one in force; `prepare` sets it where target_tokens decides
+        self.threshold = config.cut  # the one in force; `prepare` sets it where target_tokens decides
+        self.repeated: dict[str, Path] = {}  # by shard: where the repeated passages of its day lie
 
     def resources(self) -> list[Path]:
         return tokenizer_files(self.config.tokenizer)
@@ -62,42 +64,56 @@ class DedupStage(Stage[DedupConfig]):
         config = self.config
         shards = numbered(run)
         documents = sum(shard.rows or 0 for shard in shards)
-        bands = lsh.choose_bands(config.permutations, config.lowest, config.miss_probability)
-        if config.verify == "exact" and documents > MAX_EXACT_DOCUMENTS:
+        near = config.documents == "near"
+        bands = lsh.choose_bands(config.permutations, config.lowest, config.miss_probability) if near else lsh.NO_BANDS
+        if config.by_sets and documents > MAX_EXACT_DOCUMENTS:
             raise PretrainDataError(
                 f"{documents:,} documents are more than `verify: exact` marks on the driver ({MAX_EXACT_DOCUMENTS:,}); "
                 "use `verify: signature`"
             )
-        store = Store(run.scratch / "store", documents, config.permutations)
+        store = Store(run.scratch / "store", documents, config.signature)
         store.create()
-        self.decisions = run.scratch / "decisions"
-        for folder in (self.decisions, run.output / "graph"):
-            folder.mkdir(parents=True, exist_ok=True)
+        if config.documents != "off":
+            self.decisions = run.scratch / "decisions"
+            for folder in (self.decisions, run.output / "graph"):
+                folder.mkdir(parents=True, exist_ok=True)
         batches = days(shards) if config.incremental else [Day("", shards)]
         decided = settled(batches, run.unchanged, run.gone) if config.incremental else 0
         before = tuple(shard for day in batches[:decided] for shard in day.shards)
         new = tuple(shard for day in batches[decided:] for shard in day.shards)
         run.metrics["shards_taken_over"] = run.take_over({shard.name for shard in before})
-        if new or not batches:
+        if self.decisions is not None and (new or not batches):
             sign(run, new, store, config, bands)
-        run.metrics |= {"edges": 0, "clusters": 0, "largest_cluster": 0, "split_survivors": 0}
+            run.metrics |= {"edges": 0, "clusters": 0, "largest_cluster": 0, "split_survivors": 0}
         for day in batches[decided:]:
-            self._day(run, day.shards, before, store, bands)
+            if self.decisions is not None:
+                self._day(run, day.shards, before, store, bands)
+            if config.passages is not None:
+                self._passages(run, day.shards, before, config.passages)
             before += day.shards
-        run.metrics |= {
-            "bands": bands.number,
-            "band_rows": bands.rows,
-            "miss_probability": lsh.miss_probability(bands, config.lowest),
-            "seed": minhash.SEED,
-            "signature_version": minhash.VERSION,
-            "normalization_version": normalize.VERSION,
-        }
+        if near:
+            run.metrics |= {
+                "bands": bands.number,
+                "band_rows": bands.rows,
+                "miss_probability": lsh.miss_probability(bands, config.lowest),
+                "seed": minhash.SEED,
+                "signature_version": f"{config.backend}-{minhash.VERSION}",
+            }
+        run.metrics["normalization_version"] = normalize.name(config.simplified)
+
+    def _passages(
+        self, run: StageRun, shards: tuple[Shard, ...], before: tuple[Shard, ...], settings: passages.PassagesConfig
+    ) -> None:
+        """Count the lines and paragraphs of what stays of `shards`."""
+        config = self.config
+        passages.count(run, shards, before, self.decisions, settings, config.simplified, config.incremental)
+        self.repeated |= {shard.name: passages.folder_of(run.scratch, shards) for shard in shards}
 
     def _day(
         self, run: StageRun, shards: tuple[Shard, ...], before: tuple[Shard, ...], store: Store, bands: lsh.Bands
     ) -> None:
         """Find and decide the duplicates among `shards`, and of them to what the index holds of `before`."""
-        config, exact = self.config, self.config.verify == "exact"
+        config, exact = self.config, self.config.by_sets
         pairs = candidates(run, shards, before, store, config, bands)
         if exact:
             write_sets(run, before + shards, store, config, pairs)
@@ -140,31 +156,14 @@ class DedupStage(Stage[DedupConfig]):
         nodes, table = forest.nodes, clusters.table
         if not config.incremental:
             self._plan(run, clusters)
-        cluster = forest.clusters(self.threshold)
-        survivor, value = clusters.survivors(self.threshold)
-        contents = clusters.store.contents()
-        same = contents[nodes] == contents[nodes[survivor]]
-        ids, sources = table["doc_id"].combine_chunks(), table["source_id"].combine_chunks()
-        group = forest.clusters(config.spacing_threshold or self.threshold)
-        decided = pa.table(
-            {
-                "number": nodes,
-                "gone": survivor != np.arange(len(nodes)),
-                "exact": same,
-                "similarity": value,
-                "kept_doc_id": ids.take(pa.array(survivor)),
-                "kept_id": sources.take(pa.array(survivor)),
-                "similar_group": table["similar_group"].combine_chunks().take(pa.array(group)),
-            }
+        decided, cluster, survivor = decisions.decide(
+            clusters, self.threshold, config.spacing_threshold or self.threshold
         )
         assert self.decisions is not None
+        decisions.write(decided, shards, self.decisions)
+        ids = table["doc_id"].combine_chunks()
         starts = np.array([s.first_row or 0 for s in shards] + [sum(s.rows or 0 for s in shards)], np.int64)
         starts[-1] += starts[0]
-        bounds = np.searchsorted(nodes, starts)
-        for shard, low, high in zip(shards, bounds[:-1], bounds[1:], strict=True):
-            part = decided.slice(low, high - low)
-            rows = pc.subtract(part["number"], shard.first_row or 0)
-            pq.write_table(part.set_column(0, "row", rows), self.decisions / f"{shard.name.replace('/', '--')}.parquet")
         gone = decided["gone"].to_numpy(zero_copy_only=False)
         documents = int(starts[-1] - starts[0])
         self.giant = giant(cluster, survivor, ids, documents, config.guard) or self.giant
@@ -179,6 +178,10 @@ class DedupStage(Stage[DedupConfig]):
                 "similarity": forest.similarity,
             }
         )
+        if clusters.exact:
+            ends = nodes[forest.first], nodes[forest.second]
+            kept = kept.append_column("first_in_second", pa.array(clusters.store.containments(*ends)))
+            kept = kept.append_column("second_in_first", pa.array(clusters.store.containments(*ends[::-1])))
         versions = {"permutations": config.permutations, "shingle": config.shingle, "lowest": config.lowest}
         (run.output / "graph" / "forest.json").write_text(json.dumps(versions, indent=1))
         if not config.incremental:
@@ -232,7 +235,10 @@ class DedupStage(Stage[DedupConfig]):
     # --- shard by shard -------------------------------------------------------------------------
 
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
-        assert self.decisions is not None, "prepare runs first"
+        if self.decisions is None:
+            for batch in batches:
+                yield self._without_passages(Processed(_alone(batch)), shard)
+            return
         decided = pq.read_table(self.decisions / f"{shard.name.replace('/', '--')}.parquet")
         rows = decided["row"].to_numpy()
         at = 0
@@ -242,32 +248,63 @@ class DedupStage(Stage[DedupConfig]):
             place = np.full(batch.num_rows, -1, np.int64)
             place[rows[low:high] - at] = np.arange(high - low)
             at += batch.num_rows
-            yield self._processed(batch, part, pa.array(place, mask=place < 0))
+            yield self._without_passages(self._processed(batch, part, pa.array(place, mask=place < 0)), shard)
 
     def _processed(self, batch: pa.RecordBatch, part: pa.Table, place: pa.Array) -> Processed:
         def column(name: str) -> pa.Array:
             return part[name].combine_chunks().take(place)
 
-        ids = batch.column("doc_id")
         gone = pc.fill_null(column("gone"), False)
         label = pc.if_else(pc.fill_null(column("exact"), False), "exact_duplicate", "near_duplicate")
-        rule = pc.if_else(gone, label, pa.scalar(None, pa.string()))
-        out = batch
-        for name, values in (
-            ("cluster_id", column("kept_doc_id")),
-            ("similar_group", column("similar_group")),
-        ):
-            values = pc.coalesce(values, ids)
-            known = out.schema.get_field_index(name)
-            out = out.set_column(known, name, values) if known >= 0 else out.append_column(name, values)
         return Processed(
-            out,
-            rule=rule,
+            _alone(batch, column("kept_doc_id"), column("similar_group")),
+            rule=pc.if_else(gone, label, pa.scalar(None, pa.string())),
             value=column("similarity").cast(pa.float64()),
             threshold=pa.array([self.threshold] * batch.num_rows, pa.float64()),
             kept_id=column("kept_id"),
             kept_doc_id=column("kept_doc_id"),
+            detail=column("detail"),
         )
+
+    def _without_passages(self, judged: Processed, shard: Shard) -> Processed:
+        """What stays, without its repeated passages; a document that is little else goes too."""
+        settings, rows = self.config.passages, judged.batch.num_rows
+        if settings is None:
+            return judged
+        empty = pa.array([None] * rows, pa.string())
+        rule = judged.rule if judged.rule is not None else empty
+        repeated = passages.Repeated.load(self.repeated[shard.name])
+        stays = np.asarray(pc.is_null(rule).to_numpy(zero_copy_only=False), np.bool_)
+        edited = passages.take_out(judged.batch, stays, repeated, settings, self.config.simplified)
+        gone = pa.array(edited.gone)
+        numbers = pa.array([None] * rows, pa.float64())
+
+        def unless_gone(known: pa.Array | None, other: Any) -> pa.Array:
+            return pc.if_else(gone, other, numbers if known is None else known)
+
+        def only_others(known: pa.Array | None) -> pa.Array:
+            return pc.if_else(gone, pa.scalar(None, pa.string()), empty if known is None else known)
+
+        return Processed(
+            edited.batch,
+            rule=pc.if_else(gone, passages.RULE, rule),
+            value=unless_gone(judged.value, pa.array(edited.share)),
+            threshold=unless_gone(judged.threshold, settings.drop_share),
+            kept_id=only_others(judged.kept_id),
+            kept_doc_id=only_others(judged.kept_doc_id),
+            detail=only_others(judged.detail),
+            metrics=edited.metrics,
+        )
+
+
+def _alone(batch: pa.RecordBatch, cluster: pa.Array | None = None, group: pa.Array | None = None) -> pa.RecordBatch:
+    """The batch with cluster_id and similar_group, its own doc_id where there is none."""
+    ids = batch.column("doc_id")
+    for name, values in (("cluster_id", cluster), ("similar_group", group)):
+        filled = ids if values is None else pc.coalesce(values, ids)
+        known = batch.schema.get_field_index(name)
+        batch = batch.set_column(known, name, filled) if known >= 0 else batch.append_column(name, filled)
+    return batch
 
 
 _EDGES = pa.schema([("first", pa.int64()), ("second", pa.int64()), ("similarity", pa.float32())])

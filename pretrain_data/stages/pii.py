@@ -1,4 +1,4 @@
-"""pii: personal data is replaced, boilerplate lines go; the only stage that edits text."""
+"""pii: personal data is replaced, boilerplate lines go. Beside dedup's passages the only stage that edits text."""
 
 from __future__ import annotations
 

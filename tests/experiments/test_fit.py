@@ -15,7 +15,7 @@ from pretrain_data.errors import InputError
 from pretrain_data.experiments.benchmark import Curve, fit_curve
 from pretrain_data.experiments.fit import compare_orders, fit_results
 from pretrain_data.experiments.laws import Law, Runs, Shape, fit_law
-from pretrain_data.experiments.recommend import Belief, best_mixture, recommend
+from pretrain_data.experiments.recommend import Belief, best_mixture, recommend, weights_of
 from pretrain_data.experiments.results import Results, append_result, read_results
 
 
@@ -87,6 +87,15 @@ def test_intervals_hold_what_they_promise() -> None:
         low, high = fit_results(results, draws=50, seed=seed).interval(new, {"a": 1.0})
         held += int(low[0] <= expected * np.exp(0.01 * rng.standard_normal()) <= high[0])
     assert held >= 29, "29 of 40 or fewer have a chance of one in a thousand"
+
+
+def test_a_channel_that_is_not_named_weighs_one() -> None:
+    assert weights_of(["a", "b", "c"], {"b": 2}) == {"a": 0.25, "b": 0.5, "c": 0.25}
+    assert weights_of(["a", "b"], {"a": 0}) == {"a": 0.0, "b": 1.0}
+    assert weights_of(["a", "b"]) == {"a": 0.5, "b": 0.5}
+    for amiss in ({"d": 1.0}, {"a": -1.0, "b": 3.0}, {"a": 0.0, "b": 0.0}):
+        with pytest.raises(InputError):
+            weights_of(["a", "b"], amiss)
 
 
 def test_doubts() -> None:

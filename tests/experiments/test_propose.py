@@ -126,6 +126,21 @@ def test_what_is_too_small_is_repeated_or_refused(export: Path, tmp_path: Path) 
         propose(config(export, tmp_path, channels={"law": {"prior": 1}}))
 
 
+def test_no_mixture_asks_for_more_than_a_channel_can_give(export: Path, tmp_path: Path) -> None:
+    train, _ = read_pool(export, 1, 0.02)
+    have = dict(zip(train.channels, train.available().tolist(), strict=True))
+    tokens = 8 * have["math"]  # four passes over it are half of a run
+    channels: dict[str, Any] = {"math": {"prior": 0.4}, "code": {"prior": 0.6}}
+    settings = {"runs": 24, "tokens": [tokens], "concentration": 2, "max_epochs": 4, "channels": channels}
+    manifest = propose(config(export, tmp_path, **settings))
+    assert manifest["bounds"]["math"] == [0.0, 0.5]
+    shares = [run["mixture"]["math"] for run in manifest["runs"]]
+    assert 0.4 < max(shares) < 0.52  # a document is not cut
+    channels["math"]["most"] = 1.0  # whoever asks for it is told
+    with pytest.raises(InputError, match="more than 4 epochs"):
+        propose(config(export, tmp_path, **settings))
+
+
 @pytest.mark.parametrize("holdout", [True, False])
 def test_validation_is_apart_from_training(tmp_path: Path, holdout: bool) -> None:
     write_export(tmp_path / "export", holdout=holdout)

@@ -13,8 +13,8 @@ from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretrain_data.kernels import minhash
-from pretrain_data.kernels.similarity import estimated, exact
+from pretrain_data.kernels import datasketch_backend, minhash, normalize
+from pretrain_data.kernels.similarity import containment, estimated, exact
 
 ALPHABET = "ab cC1，。 ！中文語语全ＡＢ１ｱéßﬁ½\n\t'_-—한글かな😀"
 TEXTS = st.lists(st.text(alphabet=st.sampled_from(ALPHABET), max_size=60), min_size=1, max_size=6)
@@ -132,6 +132,51 @@ def test_exact_similarity_is_that_of_sets() -> None:
     starts = ends - [len(s) for s in sets]
     first, second = np.array([0, 0, 2, 3]), np.array([1, 3, 2, 3])
     assert exact(values, starts, ends, first, second).tolist() == pytest.approx([2 / 5, 0.0, 0.0, 1.0])
+
+
+def test_containment_is_the_share_of_the_first() -> None:
+    sets = [{1, 2, 3, 4}, {3, 4, 5}, set(), {9}]
+    values = np.array([v for s in sets for v in sorted(s)], np.uint64)
+    ends = np.cumsum([len(s) for s in sets])
+    starts = ends - [len(s) for s in sets]
+    first, second = np.array([0, 1, 2, 3, 3]), np.array([1, 0, 3, 2, 3])
+    assert containment(values, starts, ends, first, second).tolist() == pytest.approx([2 / 4, 2 / 3, 1.0, 0.0, 1.0])
+
+
+def test_datasketch_behind_the_same_interface_estimates_the_same() -> None:
+    """Shingles and contents are the kernel's; the values are datasketch's own, so that only estimates compare."""
+    rng = np.random.default_rng(3)
+    texts = []
+    for shared in (0, 60, 120, 180, 200) * 8:
+        words = [f"w{v}" for v in rng.integers(0, 10**9, 400 - shared)]
+        texts += [" ".join(words[:200]), " ".join(words[200 - shared :])]
+    column, flags = pa.array([*texts, "", "！"]), np.zeros(len(texts) + 2, np.bool_)
+    one, other = minhash.sign(column, flags, 128, 1), datasketch_backend.sign(column, flags, 128, 1)
+    assert other.signatures.shape == one.signatures.shape
+    assert other.signatures.dtype == one.signatures.dtype
+    assert (other.contents == one.contents).all()
+    assert (other.shingles == one.shingles).all()
+    assert (other.signatures[-2:] == minhash.EMPTY).all()
+    first = np.arange(0, len(texts), 2)
+    true = np.array([s / (400 - s) for s in (0, 60, 120, 180, 200) * 8])
+    error = estimated(other.signatures, first, first + 1) - true
+    assert np.sqrt((error**2).mean()) < 1.5 * np.sqrt((true * (1 - true)).mean() / 128)
+
+
+def test_traditional_characters_fold_to_simplified_ones_on_request() -> None:
+    """Against OpenCC's own conversion of whole texts, character by character; without it, scripts stay apart."""
+    from opencc import OpenCC
+
+    text = "圖書館裏學習漢語與歷史，２０２４年（臺灣）。"
+    converted = "".join(OpenCC("t2s").convert(c) for c in text)
+    column, flags = pa.array([text, converted]), np.ones(2, np.bool_)
+    apart, alike = (minhash.sign(column, flags, 16, 2, simplified=simplified).contents for simplified in (False, True))
+    assert apart[0].tolist() != apart[1].tolist()
+    assert alike[0].tolist() == alike[1].tolist()
+    assert normalize.tables(True).folded[ord("門")] == ord("门")
+    assert normalize.tables(True).folded[0x2FA8] == ord("门"), "a radical folds to a character, and that to another"
+    assert normalize.tables(False).folded[ord("門")] == ord("門")
+    assert normalize.name(False) != normalize.name(True)
 
 
 def test_estimator_on_real_pairs(shared_data: object) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import networkx as nx
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -87,9 +88,26 @@ def test_exact_verification_gives_the_components_of_brute_force(
             assert row["value"] == pytest.approx(exact, abs=1e-6)
             assert row["rule"] == ("exact_duplicate" if texts[member] == texts[survivor] else "near_duplicate")
             assert row["threshold"] == 0.7
+            if row["rule"] == "near_duplicate":
+                inside = len(shingles(texts[member]) & shingles(texts[survivor])) / len(shingles(texts[member]))
+                assert row["detail"].startswith(f"contained {int(inside * 100 + 1e-4) / 100:.2f}; path ")
+                assert best_way(graph, pairs, member, survivor) in row["detail"]
     assert all(row["cluster_id"] == row["doc_id"] for row in kept.values())
     forest = pq.read_table(out / "graph" / "forest.parquet")
+    of = {row["doc_id"]: i for part in (kept, dropped) for i, row in part.items()}
+    for row in forest.to_pylist():
+        one, other = shingles(texts[of[row["first"]]]), shingles(texts[of[row["second"]]])
+        assert row["first_in_second"] == pytest.approx(len(one & other) / len(one))
+        assert row["second_in_first"] == pytest.approx(len(one & other) / len(other))
     assert forest.num_rows == len(texts) - len(components)
+
+
+def best_way(graph: nx.Graph, pairs: dict[tuple[str, str], float], one: str, other: str) -> str:
+    """What the ledger says of the way between two in the maximum spanning forest: it may list it, or its weakest."""
+    weighted = nx.Graph([(a, b, {"weight": np.float32(pairs[min(a, b), max(a, b)])}) for a, b in graph.edges])
+    way = nx.shortest_path(nx.maximum_spanning_tree(weighted), one, other)
+    hops = [int(pairs[min(a, b), max(a, b)] * 100 + 1e-4) / 100 for a, b in itertools.pairwise(way)]
+    return f"{min(hops):.2f}"
 
 
 def test_split_chains_keep_what_nothing_stands_for(corpus: tuple[Path, dict[str, str]], spark: Any) -> None:
