@@ -60,15 +60,6 @@ class Classifier:
             self.span,
         )
 
-    def same_tokens(self, other: Any) -> bool:
-        """Whether `other` reads texts just as this one does, so that one tokenisation serves both."""
-        if not isinstance(other, Classifier) or scoring.limit_of(other.model, 4096) != scoring.limit_of(
-            self.model, 4096
-        ):
-            return False
-        mine, theirs = (getattr(c.tokenizer, "backend_tokenizer", None) for c in (self, other))
-        return mine is not None and theirs is not None and mine.to_str() == theirs.to_str()
-
 
 def is_hub_id(name: str) -> bool:
     """Whether a name is neither `default` nor a folder's (which may be missing)."""
