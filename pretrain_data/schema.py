@@ -83,6 +83,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("domain", pa.string(), "classify", "", "domain label of the taxonomy; `other` where unsure"),
     Column("domain_score", pa.float32(), "classify", "0..1", "confidence in domain"),
     Column(
+        "domains",
+        pa.list_(pa.string()),
+        "classify",
+        "",
+        "all it may be, likeliest first: one where the model is sure, none where it abstains",
+    ),
+    Column(
         "channel",
         pa.string(),
         "classify",

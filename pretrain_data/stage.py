@@ -175,6 +175,13 @@ class Stage(Generic[C]):
         """Files whose content belongs to this stage's fingerprint: word lists, models, rules."""
         return []
 
+    def asked(self) -> list[str]:
+        """What besides config, resources and input puts an output out of date, though not each of its shards.
+
+        A stage that names something here finds out itself which shards of the last output still hold.
+        """
+        return []
+
     def prepare(self, run: StageRun) -> None:
         """Look at the whole dataset before the shards are processed. Runs on the driver."""
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -149,6 +150,28 @@ def _parquet(unit: Unit) -> Iterator[Processed]:
         raise InputError(f"{unit.path}: can't be read: {error}") from None
 
 
+def rows(unit: Unit) -> int | None:
+    """How many documents `read_documents` gives of a Parquet file by what its footer says; None where it doesn't."""
+    if unit.format != "parquet" or unit.columns:
+        return None
+    try:
+        with open_input(unit.path) as source, pq.ParquetFile(source) as file:
+            place = file.schema_arrow.get_field_index("text")
+            flat = not any(pa.types.is_nested(field.type) for field in file.schema_arrow)
+            kind = file.schema_arrow.field(place).type if place >= 0 else None
+            if not flat or kind not in (pa.string(), pa.large_string()):
+                return None
+            found = 0
+            for g in range(unit.start, unit.end if unit.end is not None else file.num_row_groups):
+                about = file.metadata.row_group(g).column(place)
+                if not about.is_stats_set or not about.statistics.has_null_count:
+                    return None
+                found += file.metadata.row_group(g).num_rows - about.statistics.null_count
+            return found
+    except pa.ArrowException as error:
+        raise InputError(f"{unit.path}: can't be read: {error}") from None
+
+
 def _documents(unit: Unit, columns: dict[str, pa.Array], places: pa.Array) -> Processed:
     rows = len(places)
     raw = columns.pop("text")
@@ -197,7 +220,13 @@ def _sound(values: pa.Array) -> pa.Array:
     except pa.ArrowInvalid:  # Arrow trusts its writers; this one wrote bytes that aren't UTF-8
         raw = values.cast(pa.large_binary()).to_pylist()
         values = pa.array([None if b is None else b.decode("utf-8", "replace") for b in raw], values.type)
-    return pc.replace_substring(values, "\0", "")
+    return pc.replace_substring(values, "\0", "") if _has_nul(values) else values
+
+
+def _has_nul(text: pa.Array) -> bool:
+    data = text.buffers()[2]
+    # All of the buffer, of which `text` may be a slice: a zero byte elsewhere costs a needless look.
+    return data is not None and bool((np.frombuffer(data, np.uint8) == 0).any())
 
 
 def document_ids(label: str, places: pa.Array, text: pa.Array) -> pa.Array:
