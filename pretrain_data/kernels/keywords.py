@@ -13,15 +13,19 @@ longest term at most, so that time is linear in the text.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
+from pretrain_data.kernels import keywords_match as engine
+from pretrain_data.kernels.signals_characters import ASCII_LETTERS, BEYOND, wordish
 from pretrain_data.kernels.textscan import (
     CLASS_MASK,
     CONTROL,
@@ -30,8 +34,10 @@ from pretrain_data.kernels.textscan import (
     KANA,
     LATIN,
     LETTER,
+    NUMBER,
     TABLE_SIZE,
     char_table,
+    class_of,
     decode,
     text_buffers,
 )
@@ -40,9 +46,6 @@ MAX_CATEGORIES = 32
 MAX_TERM = 64  # symbols
 #: Seen through inside a term. Sentence and clause punctuation is not: it parts words.
 SEPARATORS = " \t\u00a0\u3000*·•∙・_-.~|/\\+^=#`'’‘\"“”—–…░★☆◆■●"
-
-_BREAK, _SEPARATOR, _SKIP, _NEWLINE, _WORD, _HAN = 0, 1, 2, 3, 4, 5  # _WORD, _HAN: not in any term
-_FIRST_SYMBOL = 6
 
 
 @lru_cache(maxsize=1)
@@ -76,7 +79,9 @@ class Matcher:
     """Compiled keywords of some categories."""
 
     categories: tuple[str, ...]
-    arrays: tuple[npt.NDArray[np.generic], ...]  # symbol of each character, kinds, edges, masks: see `match`
+    #: Symbol of each character, kind of each symbol (1: word character, 2: Han or Kana), states after the first
+    #: symbol, edges (keys, values), categories of each state, beginnings: see `keywords_match`.
+    arrays: tuple[npt.NDArray[Any], ...]
 
 
 def compile_keywords(terms: Mapping[str, Iterable[str]]) -> Matcher:
@@ -99,16 +104,16 @@ def compile_keywords(terms: Mapping[str, Iterable[str]]) -> Matcher:
                 raise ValueError(f"keyword {term!r} of {category}: needs 2 to {MAX_TERM} characters")
             masks[folded] = masks.get(folded, 0) | 1 << number
     alphabet = sorted({c for folded in masks for c in folded if c != " "} | set("abcdefghijklmnopqrstuvwxyz0123456789"))
-    symbol_of = {c: _FIRST_SYMBOL + i for i, c in enumerate(alphabet)}
-    if len(symbol_of) + _FIRST_SYMBOL > 0xFFFF:
+    symbol_of = {c: engine.FIRST_SYMBOL + i for i, c in enumerate(alphabet)}
+    if len(symbol_of) + engine.FIRST_SYMBOL > 0xFFFF:
         raise ValueError("the keywords use too many different characters")
 
     symbols = np.zeros(TABLE_SIZE, np.uint16)
-    symbols[(table == LATIN) | (table == LETTER) | (table == DIGIT)] = _WORD
-    symbols[(table == HAN) | (table == KANA)] = _HAN
-    symbols[table == CONTROL] = _SKIP
-    symbols[[ord(c) for c in SEPARATORS]] = _SEPARATOR
-    symbols[ord("\n")] = _NEWLINE
+    symbols[(table == LATIN) | (table == LETTER) | (table == DIGIT)] = engine.WORD
+    symbols[(table == HAN) | (table == KANA)] = engine.HAN
+    symbols[table == CONTROL] = engine.SKIP
+    symbols[[ord(c) for c in SEPARATORS]] = engine.SEPARATOR
+    symbols[ord("\n")] = engine.NEWLINE
     for code in range(0x80):
         symbols[code] = symbol_of.get(chr(code).lower(), symbols[code])
     for char, symbol in symbol_of.items():
@@ -116,8 +121,8 @@ def compile_keywords(terms: Mapping[str, Iterable[str]]) -> Matcher:
     for code, char in folding().items():
         symbols[code] = symbol_of.get(char, symbols[code])
 
-    kinds = np.zeros(len(symbol_of) + _FIRST_SYMBOL, np.uint8)  # 1: word character, 2: Han or Kana
-    kinds[_WORD], kinds[_HAN] = 1, 2
+    kinds = np.zeros(len(symbol_of) + engine.FIRST_SYMBOL, np.uint8)  # 1: word character, 2: Han or Kana
+    kinds[engine.WORD], kinds[engine.HAN] = 1, 2
     for char, symbol in symbol_of.items():
         kind = table[ord(char)]
         kinds[symbol] = 1 if kind in (LATIN, LETTER, DIGIT) else 2 if kind in (HAN, KANA) else 0
@@ -127,7 +132,7 @@ def compile_keywords(terms: Mapping[str, Iterable[str]]) -> Matcher:
     for folded in sorted(masks):
         state = 0
         for part in folded:
-            edge = (state, _SEPARATOR if part == " " else symbol_of[part])
+            edge = (state, engine.SEPARATOR if part == " " else symbol_of[part])
             if edge not in states:
                 states[edge] = len(state_masks)
                 state_masks.append(0)
@@ -144,11 +149,55 @@ def compile_keywords(terms: Mapping[str, Iterable[str]]) -> Matcher:
             first[symbol] = target
             continue
         key = state << 16 | symbol
-        slot = int(_slot(key)) & (size - 1)
+        slot = int(engine.slot_of(key)) & (size - 1)
         while keys[slot] >= 0:
             slot = (slot + 1) & (size - 1)
         keys[slot], values[slot] = key, target
-    return Matcher(categories, (symbols, kinds, first, keys, values, np.array(state_masks, np.uint32)))
+    begins = _beginnings(symbols, kinds, first)
+    ascii_begins = np.array([begins[:128].any()])
+    state_sets = np.array(state_masks, np.uint32)
+    return Matcher(
+        categories, (symbols, kinds, first, keys, values, state_sets, begins, ascii_begins, _first_words(masks))
+    )
+
+
+def _beginnings(
+    symbols: npt.NDArray[np.uint16], kinds: npt.NDArray[np.uint8], first: npt.NDArray[np.int32]
+) -> npt.NDArray[np.uint8]:
+    """BEGINS and ODD for each character; words that begin in ASCII are left to `_first_words`."""
+    table = char_table() & CLASS_MASK
+    begins = np.where(first[symbols] > 0, engine.BEGINS, 0).astype(np.uint8)
+    begins[:128][ASCII_LETTERS > 0] = 0
+    words = (table >= LATIN) & (table <= NUMBER)
+    begins[(kinds[symbols] == 1) & ~words] |= engine.ODD
+    return begins
+
+
+def _first_words(terms: Iterable[tuple[str, ...]]) -> npt.NDArray[np.uint8]:
+    """The bits of folded terms that begin with an ASCII letter or digit: see `keywords_match.mark_words`."""
+    bits = np.zeros(engine.WORD_BITS // 8, np.uint8)
+
+    def add(bit: int) -> None:
+        bits[bit >> 3] |= 1 << (bit & 7)
+
+    def packed(chars: Sequence[str]) -> np.uint64:
+        word = list(takewhile(_is_ascii_letter, chars))
+        return np.uint64(sum(ord(c) << 8 * k for k, c in enumerate(word)))
+
+    for term in terms:
+        length = len(list(takewhile(_is_ascii_letter, term)))
+        word, rest = packed(term[:8]), term[length:]
+        if 0 < length < 8 and len(rest) > 1 and rest[0] == " " and _is_ascii_letter(rest[1]):
+            add(int(engine.several_bit(word)))
+            add(int(engine.pair_bit(word, packed(rest[1:3]))))
+        elif length:
+            add(int(engine.one_bit(word)))
+    return bits
+
+
+def _is_ascii_letter(char: str) -> bool:
+    """Letter or digit."""
+    return ord(char) < 128 and ASCII_LETTERS[ord(char)] > 0
 
 
 def _fold_term(term: str) -> tuple[str, ...]:
@@ -171,128 +220,72 @@ def _is_han(char: str) -> bool:
     return ord(char) >= TABLE_SIZE or char_table()[ord(char)] & CLASS_MASK in (HAN, KANA)
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _slot(key: int) -> int:
-    return (key ^ (key >> 15)) * 0x2545F491 >> 7
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _step(keys: np.ndarray, values: np.ndarray, state: int, symbol: int) -> int:
-    """The state after `symbol`, or 0."""
-    key = int(state) << 16 | int(symbol)
-    mask = keys.size - 1
-    slot = _slot(key) & mask
-    while keys[slot] >= 0:
-        if keys[slot] == key:
-            return values[slot]
-        slot = (slot + 1) & mask
-    return 0
-
-
-@njit(cache=True, nogil=True)
-def _fold_symbols(codes: np.ndarray, n: int, symbol_of: np.ndarray, symbols: np.ndarray) -> int:
-    """Symbols of the text, runs of separators as one, invisible characters left out."""
-    m = 0
-    for i in range(n):
-        c = codes[i]
-        symbol = symbol_of[c] if c < TABLE_SIZE else _HAN
-        if symbol == _SKIP or (symbol == _SEPARATOR and m > 0 and symbols[m - 1] == _SEPARATOR):
-            continue
-        symbols[m] = symbol
-        m += 1
-    return m
-
-
-@njit(cache=True, nogil=True)
-def match(
-    codes: np.ndarray,
-    n: int,
-    trie: tuple,
-    symbols: np.ndarray,
-    hits: np.ndarray,
-    hit_lines: np.ndarray,
-    line_masks: np.ndarray,
-) -> None:
-    """Count the keywords in the first `n` code points.
-
-    `trie` is `Matcher.arrays`, `symbols` scratch of `n`. Adds to `hits` the matches of each category,
-    to `hit_lines` the lines with one, and sets in `line_masks`, one entry a line, the bits of the
-    categories found in it.
-    """
-    symbol_of, kinds, first, keys, values, masks = trie
-    if hits.size == 0:
-        return
-    m = _fold_symbols(codes, n, symbol_of, symbols)
-    line = 0
-    i = 0
-    while i < m:
-        symbol = symbols[i]
-        if symbol == _NEWLINE:
-            line += 1
-        state = first[symbol]
-        if state == 0 or (kinds[symbol] == 1 and i > 0 and kinds[symbols[i - 1]] == 1):
-            i += 1
-            continue
-        found = np.uint32(0)
-        end = i + 1
-        j = i + 1
-        while j < m:
-            symbol = symbols[j]
-            following = _step(keys, values, state, symbol)
-            if following == 0:
-                if symbol != _SEPARATOR or j + 1 >= m:
-                    break
-                before, after = kinds[symbols[j - 1]], kinds[symbols[j + 1]]
-                seen_through = before == 2 and after == 2
-                if before == 1 and after == 1:  # single letters, each between separators
-                    alone_before = j - i == 1 or kinds[symbols[j - 2]] != 1
-                    alone_after = j + 2 >= m or kinds[symbols[j + 2]] != 1
-                    seen_through = alone_before and alone_after
-                if not seen_through:
-                    break
-                j += 1
-                continue
-            state = following
-            j += 1
-            mask = masks[state]
-            if mask and not (kinds[symbol] == 1 and j < m and kinds[symbols[j]] == 1):
-                found = mask
-                end = j
-        if found:
-            for category in range(hits.size):
-                bit = np.uint32(1) << np.uint32(category)
-                if found & bit:
-                    hits[category] += 1
-                    if not line_masks[line] & bit:
-                        hit_lines[category] += 1
-            line_masks[line] |= found
-        i = end
-
-
 @njit(cache=True, nogil=True)
 def _count(
     data: np.ndarray,
     offsets: np.ndarray,
-    trie: tuple,
+    table: np.ndarray,
+    terms: tuple,
     hits: np.ndarray,
     hit_lines: np.ndarray,
 ) -> None:
     longest = 0
     for d in range(offsets.size - 1):
         longest = max(longest, offsets[d + 1] - offsets[d])
-    codes = np.empty(longest, np.uint32)
-    symbols = np.empty(longest, np.uint16)
+    symbol_of, kinds, first, keys, values, masks, begins, _, words = terms
+    codes = np.empty(longest + 16, np.uint32)
+    letters = np.empty(longest + 16, np.uint8)
+    marks = np.empty(longest + 16, np.uint8)
+    line_end = np.empty(longest + 1, np.uint32)
     line_masks = np.empty(longest + 1, np.uint32)
     for d in range(offsets.size - 1):
         n = decode(data, offsets[d], offsets[d + 1], codes)
-        line_masks[: n + 1] = 0
-        match(codes, n, trie, symbols, hits[:, d], hit_lines[:, d], line_masks)
+        lines, every = _prepare(codes, n, table, begins, letters, marks, line_end)
+        line_masks[:lines] = 0
+        engine.mark_words(codes, letters, marks, n, symbol_of, first, words, every)
+        engine.count_matches(
+            codes, marks, n, line_end, symbol_of, kinds, first, keys, values, masks, hits[d], hit_lines[d], line_masks
+        )
+
+
+@njit(cache=True, nogil=True)
+def _prepare(
+    codes: np.ndarray,
+    n: int,
+    table: np.ndarray,
+    begins: np.ndarray,
+    letters: np.ndarray,
+    marks: np.ndarray,
+    line_end: np.ndarray,
+) -> tuple[int, bool]:
+    """Fill `letters`, `marks` and `line_end` as `signals_characters.read` does; lines, and `mark_words`'s `every`."""
+    lines = 0
+    every = False
+    for i in range(n):
+        c = codes[i]
+        kind = class_of(c, table) & CLASS_MASK
+        mark = begins[c] if c < TABLE_SIZE else 0
+        if c < 128:
+            letters[i] = ASCII_LETTERS[c]
+        else:
+            letters[i] = BEYOND if wordish(kind) else 0
+            every |= mark & engine.ODD != 0
+        marks[i] = mark
+        every |= kind == CONTROL
+        if c == 10:
+            line_end[lines] = i
+            lines += 1
+    line_end[lines] = n
+    letters[n : n + 8] = 0
+    marks[n : n + 8] = 0
+    return lines + 1, every
 
 
 def count(text: pa.Array, matcher: Matcher) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Matches, and lines with a match: two arrays of shape (categories, documents)."""
     data, offsets = text_buffers(text)
-    shape = (len(matcher.categories), len(text))
+    shape = (len(text), len(matcher.categories))
     hits, hit_lines = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    _count(data, offsets, matcher.arrays, hits, hit_lines)
-    return hits, hit_lines
+    if matcher.categories:
+        _count(data, offsets, char_table(), matcher.arrays, hits, hit_lines)
+    return hits.T, hit_lines.T

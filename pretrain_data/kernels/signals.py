@@ -4,7 +4,7 @@
 itself, over the exact counts of `signals_scan`. White space below means spaces, tabs and newlines;
 an inked character is any other. A share whose denominator is zero is 0.
 
-Definitions that others leave to a tokeniser are fixed here (see `signals_scan`): Chinese is cut by
+Definitions that others leave to a tokeniser are fixed here (see `signals_tokens`): Chinese is cut by
 character, English roughly as Penn Treebank does.
 """
 
@@ -17,26 +17,35 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pretrain_data.kernels import signals_counts as counts
 from pretrain_data.kernels import signals_scan as scan
 from pretrain_data.kernels import textscan
 from pretrain_data.kernels.keywords import Matcher, compile_keywords
+from pretrain_data.kernels.signals_characters import times_log
+from pretrain_data.kernels.signals_tokens import key_of
 from pretrain_data.kernels.textscan import char_table, text_buffers
 
 Array = npt.NDArray[np.float64]
 
 
-class Counts:
-    """Exact counts of a batch: `counts[scan.WORDS]` is one number a document."""
+_LOGS = times_log()
 
-    def __init__(self, counts: npt.NDArray[np.int64], entropy: Array) -> None:
-        self.counts, self.entropy = counts, entropy
+
+class Counts:
+    """Exact counts of a batch: `batch[counts.WORDS]` is one number a document."""
+
+    def __init__(self, rows: npt.NDArray[np.int64], entropy: Array) -> None:
+        self.rows, self.entropy = rows, entropy
+        self._floats: dict[int, Array] = {}  # most rows stand under several shares
 
     def __getitem__(self, row: int) -> Array:
-        return self.counts[row].astype(np.float64)
+        if row not in self._floats:
+            self._floats[row] = self.rows[row].astype(np.float64)
+        return self._floats[row]
 
     def of_class(self, kind: int) -> Array:
         """Characters of one class of `textscan`."""
-        return self[scan.CLASS_0 + kind]
+        return self[counts.CLASS_0 + kind]
 
     @property
     def spaces(self) -> Array:
@@ -44,7 +53,7 @@ class Counts:
 
     @property
     def inked(self) -> Array:
-        return self[scan.CHARS] - self.spaces
+        return self[counts.CHARS] - self.spaces
 
 
 def share(part: Array, whole: Array) -> Array:
@@ -80,7 +89,7 @@ def _class_share(name: str, formula: str, *kinds: int) -> Signal:
 
 
 def _diversity(c: Counts) -> Array:
-    distinct, inked = c[scan.DISTINCT], c.inked
+    distinct, inked = c[counts.DISTINCT], c.inked
     return np.divide(np.log(np.maximum(distinct, 1)), np.log(np.maximum(inked, 2)))
 
 
@@ -89,26 +98,26 @@ C4 = "Raffel et al. 2020, arXiv 1910.10683, section 2.2"
 FINEWEB = "Penedo et al. 2024, arXiv 2406.17557, section 3.6"
 
 _HAN, _LATIN = textscan.HAN, textscan.LATIN
-_NEWLINES = scan.CLASS_0 + textscan.NEWLINE
-_HAN_CHARS = scan.CLASS_0 + textscan.HAN
+_NEWLINES = counts.CLASS_0 + textscan.NEWLINE
+_HAN_CHARS = counts.CLASS_0 + textscan.HAN
 
 SIGNALS: tuple[Signal, ...] = (
-    _number("chars", "code points", "length of the text", scan.CHARS),
-    _number("lines", "lines", "lines with an inked character", scan.LINES),
-    _number("paragraphs", "paragraphs", "runs of lines between blank lines", scan.PARAGRAPHS, GOPHER),
+    _number("chars", "code points", "length of the text", counts.CHARS),
+    _number("lines", "lines", "lines with an inked character", counts.LINES),
+    _number("paragraphs", "paragraphs", "runs of lines between blank lines", counts.PARAGRAPHS, GOPHER),
     _number(
         "sentences",
         "sentences",
         "stretches with a word, ended by . ! ? before white space, a CJK end mark, or the line's end; "
         "not after an initial",
-        scan.SENTENCES,
+        counts.SENTENCES,
     ),
-    _number("tokens", "tokens", "words, and runs of one punctuation mark or symbol", scan.TOKENS),
-    _number("words", "words", "tokens that are not punctuation or symbols; one a Han or Kana", scan.WORDS, GOPHER),
-    _share("mean_word_chars", "characters in words / words", scan.WORD_CHARS, scan.WORDS, GOPHER),
-    _share("alpha_word_share", "words with a letter / words", scan.ALPHA_WORDS, scan.WORDS, GOPHER),
-    _share("alpha_token_share", "words with a letter / tokens", scan.ALPHA_WORDS, scan.TOKENS),
-    _share("top_word_share", "occurrences of the most common word / words", scan.TOP_WORD, scan.WORDS),
+    _number("tokens", "tokens", "words, and runs of one punctuation mark or symbol", counts.TOKENS),
+    _number("words", "words", "tokens that are not punctuation or symbols; one a Han or Kana", counts.WORDS, GOPHER),
+    _share("mean_word_chars", "characters in words / words", counts.WORD_CHARS, counts.WORDS, GOPHER),
+    _share("alpha_word_share", "words with a letter / words", counts.ALPHA_WORDS, counts.WORDS, GOPHER),
+    _share("alpha_token_share", "words with a letter / tokens", counts.ALPHA_WORDS, counts.TOKENS),
+    _share("top_word_share", "occurrences of the most common word / words", counts.TOP_WORD, counts.WORDS),
     # characters
     _class_share("zh_share", "Han", _HAN),
     _class_share("latin_share", "Latin letters, full-width ones too", _LATIN),
@@ -118,19 +127,19 @@ SIGNALS: tuple[Signal, ...] = (
     _class_share("punct_share", "punctuation of all scripts", textscan.PUNCT, textscan.PUNCT_ZH),
     _class_share("zh_punct_share", "CJK and full-width punctuation", textscan.PUNCT_ZH),
     _class_share("symbol_share", "symbols: mathematics, currency, arrows, emoji", textscan.SYMBOL),
-    Signal("space_share", "share", "white space / characters", lambda c: share(c.spaces, c[scan.CHARS])),
-    _share("newline_share", "newlines / characters", _NEWLINES, scan.CHARS),
+    Signal("space_share", "share", "white space / characters", lambda c: share(c.spaces, c[counts.CHARS])),
+    _share("newline_share", "newlines / characters", _NEWLINES, counts.CHARS),
     Signal(
         "upper_share",
         "share",
         "upper-case letters / letters of Latin and other scripts",
-        lambda c: share(c[scan.UPPERS], c.of_class(textscan.LATIN) + c.of_class(textscan.LETTER)),
+        lambda c: share(c[counts.UPPERS], c.of_class(textscan.LATIN) + c.of_class(textscan.LETTER)),
     ),
     Signal(
         "invisible_share",
         "share",
         "control and format characters / characters",
-        lambda c: share(c.of_class(textscan.CONTROL), c[scan.CHARS]),
+        lambda c: share(c.of_class(textscan.CONTROL), c[counts.CHARS]),
     ),
     Signal(
         "char_entropy",
@@ -139,7 +148,7 @@ SIGNALS: tuple[Signal, ...] = (
         lambda c: c.entropy,
         "Shannon 1948",
     ),
-    _number("distinct_chars", "characters", "distinct inked characters", scan.DISTINCT),
+    _number("distinct_chars", "characters", "distinct inked characters", counts.DISTINCT),
     Signal(
         "char_diversity",
         "0..1",
@@ -151,68 +160,68 @@ SIGNALS: tuple[Signal, ...] = (
         "top_char_share",
         "share",
         "most common inked character / inked",
-        lambda c: share(c[scan.TOP_CHAR], c.inked),
+        lambda c: share(c[counts.TOP_CHAR], c.inked),
     ),
-    _number("longest_run", "code points", "longest run of one inked character", scan.LONGEST_RUN),
+    _number("longest_run", "code points", "longest run of one inked character", counts.LONGEST_RUN),
     # words
-    _number("en_stop_words", "words", "distinct English stop words, case-sensitive", scan.EN_STOP_DISTINCT, GOPHER),
-    _share("en_stop_share", "English stop words / words", scan.EN_STOP, scan.WORDS),
-    _number("zh_stop_words", "characters", "distinct Chinese stop words of one character", scan.ZH_STOP_DISTINCT),
-    _share("zh_stop_share", "one-character Chinese stop words / Han", scan.ZH_STOP, _HAN_CHARS),
-    _share("hash_word_ratio", "# / tokens", scan.HASHES, scan.TOKENS, GOPHER),
+    _number("en_stop_words", "words", "distinct English stop words, case-sensitive", counts.EN_STOP_DISTINCT, GOPHER),
+    _share("en_stop_share", "English stop words / words", counts.EN_STOP, counts.WORDS),
+    _number("zh_stop_words", "characters", "distinct Chinese stop words of one character", counts.ZH_STOP_DISTINCT),
+    _share("zh_stop_share", "one-character Chinese stop words / Han", counts.ZH_STOP, _HAN_CHARS),
+    _share("hash_word_ratio", "# / tokens", counts.HASHES, counts.TOKENS, GOPHER),
     Signal(
         "ellipsis_word_ratio",
         "ratio",
         "(... and …) / tokens",
-        lambda c: share(c[scan.ELLIPSES], c[scan.TOKENS]),
+        lambda c: share(c[counts.ELLIPSES], c[counts.TOKENS]),
         GOPHER,
     ),
-    _share("newline_word_ratio", "newlines / tokens", _NEWLINES, scan.TOKENS, FINEWEB),
+    _share("newline_word_ratio", "newlines / tokens", _NEWLINES, counts.TOKENS, FINEWEB),
     # lines
-    _share("mean_line_chars", "characters in lines / lines", scan.LINE_CHARS, scan.LINES),
-    _number("longest_line", "code points", "length of the longest line", scan.LONGEST_LINE),
+    _share("mean_line_chars", "characters in lines / lines", counts.LINE_CHARS, counts.LINES),
+    _number("longest_line", "code points", "length of the longest line", counts.LONGEST_LINE),
     _share(
         "terminal_line_share",
         "lines ending in a sentence mark of any script / lines",
-        scan.TERMINAL_LINES,
-        scan.LINES,
+        counts.TERMINAL_LINES,
+        counts.LINES,
         FINEWEB,
     ),
-    _share("ellipsis_line_share", "lines ending in ... or … / lines", scan.ELLIPSIS_LINES, scan.LINES, GOPHER),
+    _share("ellipsis_line_share", "lines ending in ... or … / lines", counts.ELLIPSIS_LINES, counts.LINES, GOPHER),
     _share(
         "bullet_line_share",
         "lines beginning with a bullet or hyphen / lines",
-        scan.BULLET_LINES,
-        scan.LINES,
+        counts.BULLET_LINES,
+        counts.LINES,
         GOPHER,
     ),
     _share(
         "short_line_share",
         "lines of at most `short_line` characters / lines",
-        scan.SHORT_LINES,
-        scan.LINES,
+        counts.SHORT_LINES,
+        counts.LINES,
         FINEWEB,
     ),
-    _share("dup_line_share", "lines that occurred before / lines", scan.DUP_LINES, scan.LINES, GOPHER),
+    _share("dup_line_share", "lines that occurred before / lines", counts.DUP_LINES, counts.LINES, GOPHER),
     _share(
         "dup_line_char_share",
         "characters of such lines / characters",
-        scan.DUP_LINE_CHARS,
-        scan.CHARS,
+        counts.DUP_LINE_CHARS,
+        counts.CHARS,
         GOPHER,
     ),
     _share(
         "dup_paragraph_share",
         "paragraphs that occurred before / paragraphs",
-        scan.DUP_PARAGRAPHS,
-        scan.PARAGRAPHS,
+        counts.DUP_PARAGRAPHS,
+        counts.PARAGRAPHS,
         GOPHER,
     ),
     _share(
         "dup_paragraph_char_share",
         "characters of such paragraphs / characters",
-        scan.DUP_PARAGRAPH_CHARS,
-        scan.CHARS,
+        counts.DUP_PARAGRAPH_CHARS,
+        counts.CHARS,
         GOPHER,
     ),
     # repetition
@@ -221,8 +230,8 @@ SIGNALS: tuple[Signal, ...] = (
             f"top_{n}gram_share",
             f"characters of the most common {n}-gram of tokens times its occurrences / characters; "
             "the first one's where none occurs twice",
-            scan.TOP_2 + n - 2,
-            scan.CHARS,
+            counts.TOP_2 + n - 2,
+            counts.CHARS,
             GOPHER,
         )
         for n in (2, 3, 4)
@@ -231,42 +240,42 @@ SIGNALS: tuple[Signal, ...] = (
         _share(
             f"dup_{n}gram_share",
             f"characters in {n}-grams of tokens that occurred before, without overlap / characters",
-            scan.DUP_5 + n - 5,
-            scan.CHARS,
+            counts.DUP_5 + n - 5,
+            counts.CHARS,
             GOPHER,
         )
         for n in range(5, 11)
     ),
     # the web's leavings
-    _number("url_count", "addresses", "http://, https:// and www. at the start of a word", scan.URLS),
-    _share("url_share", "characters in such addresses / characters", scan.URL_CHARS, scan.CHARS),
-    _number("emails", "addresses", "e-mail addresses in ASCII", scan.EMAILS),
-    _number("curly_braces", "characters", "{", scan.CURLY, C4),
+    _number("url_count", "addresses", "http://, https:// and www. at the start of a word", counts.URLS),
+    _share("url_share", "characters in such addresses / characters", counts.URL_CHARS, counts.CHARS),
+    _number("emails", "addresses", "e-mail addresses in ASCII", counts.EMAILS),
+    _number("curly_braces", "characters", "{", counts.CURLY, C4),
     _number(
         "c4_lines",
         "lines",
         "lines that C4 keeps: end in . ? ! \" ' after citations, but not in ...; "
         "`c4_min_words` words; no word over `c4_max_word`; no javascript or policy phrase",
-        scan.C4_LINES,
+        counts.C4_LINES,
         C4,
     ),
-    _number("c4_sentences", "sentences", "sentences in those lines", scan.C4_SENTENCES, C4),
-    _number("c4_curly_lines", "lines", "those lines that hold {", scan.C4_CURLY, C4),
-    _number("c4_lorem_lines", "lines", "lines ending like C4's that hold lorem ipsum", scan.C4_LOREM, C4),
+    _number("c4_sentences", "sentences", "sentences in those lines", counts.C4_SENTENCES, C4),
+    _number("c4_curly_lines", "lines", "those lines that hold {", counts.C4_CURLY, C4),
+    _number("c4_lorem_lines", "lines", "lines ending like C4's that hold lorem ipsum", counts.C4_LOREM, C4),
     # garbled text
     Signal(
         "mojibake_share",
         "share",
         "(U+FFFD, private use, and pairs such as 锟斤, Ã©, â€) / inked characters",
-        lambda c: share(c[scan.MOJIBAKE] + c.of_class(textscan.REPLACEMENT) + c.of_class(textscan.PRIVATE), c.inked),
+        lambda c: share(c[counts.MOJIBAKE] + c.of_class(textscan.REPLACEMENT) + c.of_class(textscan.PRIVATE), c.inked),
     ),
     _share(
         "gbk_mojibake_share",
         "Han that UTF-8 read as GBK makes frequent (GBK E4..E9, 80..BF) / Han; 0.3 and more in such text",
-        scan.IMPOSSIBLE_HAN,
+        counts.IMPOSSIBLE_HAN,
         _HAN_CHARS,
     ),
-    _share("unassigned_share", "code points without a meaning / characters", scan.CLASS_0, scan.CHARS),
+    _share("unassigned_share", "code points without a meaning / characters", counts.CLASS_0, counts.CHARS),
 )
 
 BY_NAME = {signal.name: signal for signal in SIGNALS}
@@ -293,7 +302,7 @@ class SignalOptions:
         c4_min_words: int = 3,
         c4_max_word: int = 1000,
     ) -> None:
-        self.stop_keys, self.stop_index = _stop_table(list(en_stop_words))
+        self.stop_keys = _stop_table(list(en_stop_words))
         self.zh_stop = np.zeros(textscan.TABLE_SIZE, np.uint8)
         for char in zh_stop_words:
             if len(char) != 1 or ord(char) >= textscan.TABLE_SIZE:
@@ -311,17 +320,17 @@ class SignalOptions:
         return sum(1 << i for i, name in enumerate(self.categories) if name in categories)
 
 
-def _stop_table(words: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
-    if len(words) > 64:
-        raise ValueError(f"at most 64 English stop words, not {len(words)}")
-    keys, index = np.zeros(256, np.uint64), np.zeros(256, np.uint8)
-    for i, word in enumerate(words):
-        key = scan.hash_codes(np.array([ord(c) for c in word], np.uint32))
-        slot = int(key) & 255
+def _stop_table(words: Sequence[str]) -> npt.NDArray[np.uint64]:
+    if len(words) > 128:
+        raise ValueError(f"at most 128 English stop words, not {len(words)}")
+    keys = np.zeros(256, np.uint64)
+    for word in dict.fromkeys(words):
+        key = key_of(word)
+        slot = int(scan.stop_slot(key))
         while keys[slot]:
             slot = (slot + 1) & 255
-        keys[slot], index[slot] = key, i
-    return keys, index
+        keys[slot] = key
+    return keys
 
 
 def fields(categories: Sequence[str] = ()) -> list[pa.Field]:
@@ -335,32 +344,32 @@ def compute(text: pa.Array, options: SignalOptions | None = None) -> pa.StructAr
     options = options or _default_options()
     data, offsets = text_buffers(text)
     n = len(text)
-    counts = np.zeros((scan.COUNTS, n), np.int64)
+    results = np.zeros((n, counts.COUNTS), np.int64)
     entropy = np.zeros(n, np.float64)
-    hits = np.zeros((len(options.categories), n), np.int64)
+    hits = np.zeros((n, len(options.categories)), np.int64)
     hit_lines = np.zeros_like(hits)
     scan.count(
         data,
         offsets,
         char_table(),
+        _LOGS,
         options.zh_stop,
         options.stop_keys,
-        options.stop_index,
         options.short_line,
         options.c4_min_words,
         options.c4_max_word,
         options.matcher.arrays,
         options.bits(C4_BAD_LINE),
         options.bits(C4_LOREM),
-        counts,
+        results,
         entropy,
         hits,
         hit_lines,
     )
-    batch = Counts(counts, entropy)
+    batch = Counts(np.ascontiguousarray(results.T), entropy)
     arrays = [pa.array(s.value(batch).astype(s.type.to_pandas_dtype())) for s in SIGNALS]
     for row in range(len(options.categories)):
-        arrays += [pa.array(hits[row].astype(np.int32)), pa.array(hit_lines[row].astype(np.int32))]
+        arrays += [pa.array(hits[:, row].astype(np.int32)), pa.array(hit_lines[:, row].astype(np.int32))]
     return pa.StructArray.from_arrays(arrays, fields=fields(options.categories))
 
 

@@ -1,7 +1,10 @@
-"""Repetition in a sequence of hashed tokens or lines: exact counts, linear time.
+"""Repetition in a sequence of keyed tokens or lines: exact counts, linear time.
 
-An n-gram occurs twice only where its first and its last n-1 tokens do, so that each length looks
-only at the places left over from the one before; natural text runs out of them by the 5-grams.
+Keys are numbered in the order in which they first appear, by a small hash table that grows with the
+distinct ones. An n-gram has the place where it first occurs for a name. It occurs twice only where its
+first and its last n-1 tokens do, so that each length looks only at the places left over from the one
+before. Where these two first occur at neighbouring places a and a + 1, the n-gram first occurs at a, and
+nothing is looked up: so it is nearly everywhere in what is copied. The others are numbered by their pair.
 """
 
 from __future__ import annotations
@@ -9,175 +12,218 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-_PRIME = np.uint64(0x9E3779B97F4A7C15)
-_ONE = np.uint64(1)
-_SEEN = np.uint64(1 << 63)
-_COUNT = np.uint64((1 << 63) - 1)
-SIEVE = 1 << 19  # most cells of `_sift`: what a core's own cache holds
+from pretrain_data.kernels.bytes8 import PRIME, s64, u
 
-
-@njit(cache=True, nogil=True, inline="always")
-def _insert(slots: np.ndarray, mask: np.uint64, key: np.uint64) -> np.uint64:
-    """Position of `key`'s pair (key, count) in the open-addressed table; a new key gets count 0."""
-    if key == 0:
-        key = _ONE
-    at = (key * _PRIME) >> np.uint64(20)
-    while True:
-        slot = (at & mask) << _ONE
-        held = slots[slot]
-        if held == key:
-            return slot
-        if held == 0:
-            slots[slot] = key
-            slots[slot + _ONE] = 0
-            return slot
-        at += _ONE
+_SEEN = np.uint32(1 << 31)
+_COUNT = np.uint32((1 << 31) - 1)
+_FIRST_BITS = 13  # a table begins with at most 2**13 slots
 
 
 @njit(cache=True, nogil=True)
-def table_pairs(keys: int) -> int:
-    """Slots of a table for `keys` keys, a power of two, at most two thirds of them used."""
-    pairs = 16
-    while 2 * pairs < 3 * keys:
-        pairs *= 2
-    return pairs
+def slots_for(keys: int) -> int:
+    """Length of `slots` that numbering so many keys may need."""
+    size = 256
+    while size < 4 * keys + 4:
+        size *= 2
+    return size
 
 
 @njit(cache=True, nogil=True)
-def _clear(slots: np.ndarray, keys: int) -> np.uint64:
-    """Empty a table for `keys` keys at the head of `slots`; its index mask is returned."""
-    pairs = table_pairs(keys)
-    for i in range(0, 2 * pairs, 2):
-        slots[i] = 0
-    return np.uint64(pairs - 1)
+def _clear(slots: np.ndarray, size: int) -> None:
+    for k in range(size):
+        slots[u(k)] = 0
 
 
 @njit(cache=True, nogil=True)
-def count_duplicates(keys: np.ndarray, lengths: np.ndarray, n: int, slots: np.ndarray) -> tuple[int, int]:
+def number(
+    keys: np.ndarray,
+    n: int,
+    slots: np.ndarray,
+    distinct_keys: np.ndarray,
+    origins: np.ndarray,
+    times: np.ndarray,
+    numbers: np.ndarray,
+) -> int:
+    """Number the first `n` keys from 1 in order of appearance; the number of distinct ones is returned.
+
+    `numbers` gets each key's number; `distinct_keys`, `origins` and `times` get one entry a number: its key, the
+    index where it first occurs, how often it does. `slots` (uint32, `slots_for(n)`) is scratch of any content; the
+    table doubles when it is a quarter full. New or known, a key goes the same way without a branch; only one
+    that meets another in its slot goes on looking.
+    """
+    bits = 6
+    while bits < _FIRST_BITS and 1 << bits < n:
+        bits += 1
+    size = 1 << bits
+    mask, shift = u(size - 1), u(64 - bits)
+    _clear(slots, size)
+    distinct = np.uint32(0)
+    for i in range(n):
+        key = keys[u(i)]
+        at = (key * PRIME) >> shift
+        held = slots[at]
+        while (held != 0) & (distinct_keys[u(held)] != key):
+            at = (at + u(1)) & mask
+            held = slots[at]
+        new = held == 0
+        distinct += np.uint32(new)
+        one = u(distinct) if new else u(held)
+        slots[at] = one
+        distinct_keys[one] = key
+        origins[one] = u(i) if new else u(origins[one])
+        times[one] = np.uint32(1) if new else times[one] + np.uint32(1)
+        numbers[u(i)] = one
+        if 4 * s64(distinct) >= size:
+            size *= 2
+            shift -= u(1)
+            mask = u(size - 1)
+            _clear(slots, size)
+            for old in range(1, s64(distinct) + 1):
+                place = (distinct_keys[u(old)] * PRIME) >> shift
+                while slots[place]:
+                    place = (place + u(1)) & mask
+                slots[place] = old
+    return s64(distinct)
+
+
+@njit(cache=True, nogil=True)
+def count_duplicates(
+    keys: np.ndarray,
+    lengths: np.ndarray,
+    n: int,
+    slots: np.ndarray,
+    distinct_keys: np.ndarray,
+    origins: np.ndarray,
+    times: np.ndarray,
+    numbers: np.ndarray,
+) -> tuple[int, int]:
     """How many of the first `n` keys were there before, and the sum of their lengths."""
-    if n < 2:
+    if n < 2 or number(keys, n, slots, distinct_keys, origins, times, numbers) == n:
         return 0, 0
-    mask = _clear(slots, n)
     duplicates = chars = 0
     for i in range(n):
-        slot = _insert(slots, mask, keys[i]) + _ONE
-        if slots[slot]:
+        if origins[u(numbers[u(i)])] != i:
             duplicates += 1
-            chars += lengths[i]
-        else:
-            slots[slot] = _ONE
+            chars += lengths[u(i)]
     return duplicates, chars
 
 
 @njit(cache=True, nogil=True)
-def _sift(place: np.ndarray, gram: np.ndarray, n: int, sieve: np.ndarray) -> int:
-    """Leave out n-grams that surely occur once, before the exact count; how many are left.
+def repetition(
+    numbers: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    n: int,
+    slots: np.ndarray,
+    distinct_keys: np.ndarray,
+    origins: np.ndarray,
+    times: np.ndarray,
+    place: np.ndarray,
+    first: np.ndarray,
+    often: np.ndarray,
+    pending: np.ndarray,
+    gram: np.ndarray,
+    top: np.ndarray,
+    duplicated: np.ndarray,
+) -> None:
+    """Repetition among `n` tokens that `number` has numbered; `numbers` and `times` are used up.
 
-    Each falls into a cell that counts to two. Two walks without a branch over a small array cost a
-    fraction of the table's probes, and most n-grams of natural text go here.
+    `top` gets, for 2-, 3- and 4-grams, the characters of the most common one (from its first token's
+    start to its last token's end, where it first occurs; the first of several as common; the first one
+    of all where none occurs twice) times its occurrences. `duplicated` gets, for 5- to 10-grams, the
+    characters of the tokens in n-grams that occurred before, counted from left to right without overlap
+    (Rae et al. 2021, table A1). Scratch of `n` + 2: `place` (uint32: where an n-gram that may occur twice
+    begins, ascending), `first` (uint32: where it first does), `often` (uint32, by that place: how often it
+    does), `pending` (uint32: those to be looked up) and `gram` (uint64: their pairs).
     """
-    cells = 64
-    while cells < 4 * n and cells < SIEVE:
-        cells *= 2
-    sieve[:cells] = 0
-    mask = np.uint64(cells - 1)
-    for k in range(n):
-        cell = ((gram[k] * _PRIME) >> np.uint64(32)) & mask
-        sieve[cell] = min(sieve[cell] + 1, 2)
+    for length in range(2, 5):
+        top[length - 2] = ends[length - 1] - starts[0] if n >= length else 0
+    left = _singles(numbers, n, origins, times, place, first)
+    for length in range(2, 11):
+        candidates = _longer(
+            left, slots, distinct_keys, origins, times, numbers, place, first, often, pending, gram
+        )  # fmt: skip
+        left = 0
+        if length <= 4:
+            best = np.uint32(1)
+            for k in range(candidates):
+                i, origin = place[u(k)], first[u(k)]
+                place[u(left)] = i
+                first[u(left)] = origin
+                left += often[origin] > 1
+                if often[origin] > best:
+                    best = often[origin]
+                    end = u(i) + u(length - 1)
+                    top[length - 2] = s64(best) * (s64(ends[end]) - s64(starts[u(i)]))
+        else:
+            free = 0  # first token that no counted duplicate covers
+            chars = 0
+            for k in range(candidates):
+                i, origin = s64(place[u(k)]), first[u(k)]
+                count = often[origin]
+                place[u(left)] = i
+                first[u(left)] = origin
+                left += (count & _COUNT) > 1
+                if i < free:
+                    continue
+                if count & _SEEN:
+                    for t in range(i, i + length):
+                        chars += s64(ends[u(t)]) - s64(starts[u(t)])
+                    free = i + length
+                else:
+                    often[origin] = count | _SEEN
+            duplicated[length - 5] = chars
+        if left < 2:
+            return
+
+
+@njit(cache=True, nogil=True)
+def _singles(
+    numbers: np.ndarray, n: int, origins: np.ndarray, times: np.ndarray, place: np.ndarray, first: np.ndarray
+) -> int:
+    """Places and first places of the tokens that occur twice; their number."""
     left = 0
-    for k in range(n):
-        cell = ((gram[k] * _PRIME) >> np.uint64(32)) & mask
-        place[left] = place[k]
-        gram[left] = gram[k]
-        left += sieve[cell] >> 1
+    for i in range(n):
+        one = numbers[u(i)]
+        place[u(left)] = i
+        first[u(left)] = origins[u(one)]
+        left += times[u(one)] > 1
     return left
 
 
 @njit(cache=True, nogil=True)
-def repetition(
-    keys: np.ndarray,
-    starts: np.ndarray,
-    lengths: np.ndarray,
-    is_word: np.ndarray,
-    n: int,
+def _longer(
+    left: int,
     slots: np.ndarray,
-    at: np.ndarray,
+    distinct_keys: np.ndarray,
+    origins: np.ndarray,
+    times: np.ndarray,
+    numbers: np.ndarray,
     place: np.ndarray,
+    first: np.ndarray,
+    often: np.ndarray,
+    pending: np.ndarray,
     gram: np.ndarray,
-    sieve: np.ndarray,
-    top: np.ndarray,
-    duplicated: np.ndarray,
 ) -> int:
-    """Repetition among `n` tokens; occurrences of the most common word are returned.
-
-    `top` gets, for 2-, 3- and 4-grams, the characters of the most common one (from its first token's
-    start to its last token's end, where it first occurs; the first of several as common) times its
-    occurrences. `duplicated` gets, for 5- to 10-grams, the characters of the tokens in n-grams that
-    occurred before, counted from left to right without overlap (Rae et al. 2021, table A1).
-    `at` (uint32: table position / 2 of each candidate), `place` (uint32: where an n-gram that occurs
-    twice begins, ascending) and `gram` (uint64: its hash) are scratch of `n` or more, `sieve` of SIEVE bytes.
-    """
-    duplicated[:] = 0
-    for length in range(2, 5):  # where none occurs twice the first one is as common as any
-        top[length - 2] = starts[length - 1] + lengths[length - 1] - starts[0] if n >= length else 0
-    if n == 0:
-        return 0
-    mask = _clear(slots, n)
-    for i in range(n):
-        slot = _insert(slots, mask, keys[i])
-        slots[slot + _ONE] += _ONE
-        at[i] = slot >> _ONE
-    top_word = 0
-    left = 0
-    for i in range(n):
-        times = int(slots[(int(at[i]) << 1) + 1])
-        if is_word[i] and times > top_word:
-            top_word = times
-        if times > 1:
-            place[left] = i
-            gram[left] = keys[i]
-            left += 1
-    for length in range(2, 11):
-        kept = 0
-        for k in range(left - 1):
-            if place[k + 1] == place[k] + 1:
-                h = (gram[k] ^ (gram[k] >> np.uint64(31))) * _PRIME + keys[place[k] + length - 1]
-                place[kept] = place[k]
-                gram[kept] = h
-                kept += 1
-        kept = _sift(place, gram, kept, sieve)
-        if kept < 2:
-            return top_word
-        mask = _clear(slots, kept)
-        for k in range(kept):
-            slot = _insert(slots, mask, gram[k])
-            slots[slot + _ONE] += _ONE
-            at[k] = slot >> _ONE
-        best = 1
-        left = 0
-        free = 0  # first token that no counted duplicate covers
-        chars = 0
-        for k in range(kept):
-            cell = (int(at[k]) << 1) + 1
-            times = int(slots[cell] & _COUNT)
-            if times < 2:
-                continue
-            i = place[k]
-            if length <= 4:
-                if times > best:
-                    best = times
-                    end = i + length - 1
-                    top[length - 2] = times * (starts[end] + lengths[end] - starts[i])
-            elif i >= free:
-                if slots[cell] & _SEEN:
-                    for t in range(i, i + length):
-                        chars += lengths[t]
-                    free = i + length
-                else:
-                    slots[cell] |= _SEEN
-            place[left] = i
-            gram[left] = gram[k]
-            left += 1
-        if length > 4:
-            duplicated[length - 5] = chars
-    return top_word
+    """From (n-1)-grams that occur twice (`left` of them) to the n-grams that may; their number."""
+    candidates = looked_up = 0
+    for k in range(left - 1):
+        at, a, b = place[u(k)], first[u(k)], first[u(k + 1)]
+        takes = place[u(k + 1)] == at + np.uint32(1)
+        new = b != a + np.uint32(1)
+        place[u(candidates)] = at
+        first[u(candidates)] = a
+        often[at] = 0
+        often[a] += takes & ~new
+        pending[u(looked_up)] = candidates
+        gram[u(looked_up)] = u(a) << u(32) | u(b)
+        candidates += takes
+        looked_up += takes & new
+    number(gram, looked_up, slots, distinct_keys, origins, times, numbers)
+    for k in range(looked_up):
+        one = u(numbers[u(k)])
+        candidate = u(pending[u(k)])
+        origin = place[u(pending[u(origins[one])])]
+        first[candidate] = origin
+        often[origin] = times[one]
+    return candidates

@@ -11,7 +11,7 @@ BUNDLED = Path(__file__).resolve().parent.parent / "wordlists"
 STOP_WORDS = "stopwords"
 
 #: Topics that other stages own.
-_OTHERS = ("pii_", "boilerplate_")
+_OTHERS = ("pii_", "boilerplate_", "common_characters")
 
 
 def bundled() -> list[Path]:

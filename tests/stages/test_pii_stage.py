@@ -180,6 +180,27 @@ def test_unsafe_documents_are_dropped_and_unsafe_lines_removed(tmp_path: Path) -
     assert done.rule.to_pylist() == ["unsafe_cults", None]
 
 
+def test_a_good_score_spares_a_document_but_not_its_lines() -> None:
+    report = "记者走访了其中一家，店主说生意并不好做，邻居也有意见。"
+    thick = "赌场开业 百家乐 时时彩 北京赛车 六合彩 老虎机\n" * 2 + report
+    scores = {"quality_score": [0.9, 0.4, None]}
+    done = run([thick] * 3, scores, unsafe={"document_score": 0.8})
+    assert done.rule is not None
+    assert done.rule.to_pylist() == [None, "unsafe_gambling", "unsafe_gambling"]
+    assert texts(done)[0] == report
+    assert done.metrics["unsafe.spared"] == 1
+    unasked = run([thick] * 3, scores)
+    assert unasked.rule is not None
+    assert unasked.rule.to_pylist() == ["unsafe_gambling"] * 3
+
+
+def test_disguised_addresses_are_an_option() -> None:
+    text = "写信给li（at）pku.edu.cn或wang [at] example [dot] com，也可以发到zhao@163.com、ｌｉｓｉ＠ｑｑ．ｃｏｍ"
+    assert texts(run([text])) == ["写信给<|email|>或<|email|>，也可以发到<|email|>、<|email|>"]
+    plain = "写信给li（at）pku.edu.cn或wang [at] example [dot] com，也可以发到<|email|>、<|email|>"
+    assert texts(run([text], disguised=False)) == [plain]
+
+
 _PIECES = [
     "13812345678",
     "a@b.cn",

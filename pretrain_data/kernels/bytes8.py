@@ -1,0 +1,79 @@
+"""Eight bytes at a time: unaligned loads and tests of all eight at once, for kernels over byte arrays.
+
+After Lamport, "Multiple byte processing with full-word instructions", CACM 18(8), 1975. Little-endian.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+#: Numba tests signed indices for being negative; `u` says that one isn't. Typed Any: inside a kernel
+#: these are Numba's own types.
+u: Any = np.uint64
+s64: Any = np.int64
+
+ONES = np.uint64(0x0101010101010101)
+LOW7 = np.uint64(0x7F7F7F7F7F7F7F7F)
+HIGH = np.uint64(0x8080808080808080)
+NEWLINES = np.uint64(0x0A0A0A0A0A0A0A0A)
+SEED = np.uint64(0xCBF29CE484222325)
+PRIME = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _load8(typing_context: Any, array: Any, index: Any) -> Any:
+    """Bytes `index` to `index + 8` of a uint8 array as one number; nothing is checked."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.gep(held.data, [arguments[1]])
+        word = builder.bitcast(place, ir.IntType(64).as_pointer())
+        return builder.load(word, align=1)
+
+    return types.uint64(array, types.uint64), build
+
+
+def _trailing_zeros(typing_context: Any, value: Any) -> Any:
+    """Zero bits below the lowest set bit; 64 for 0."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), build
+
+
+load8: Any = intrinsic(_load8)
+trailing_zeros: Any = intrinsic(_trailing_zeros)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def first_zero(x: np.uint64) -> np.uint64:
+    """A number whose lowest set bit is the high bit of the first zero byte; 0 without one."""
+    return (x - ONES) & ~x & HIGH
+
+
+@njit(cache=True, nogil=True, inline="always")
+def nonzero(x: np.uint64) -> np.uint64:
+    """The high bit of every byte that isn't zero."""
+    return (((x & LOW7) + LOW7) | x) & HIGH
+
+
+@njit(cache=True, nogil=True)
+def hash_bytes(data: np.ndarray, start: int, end: int) -> np.uint64:
+    """A 64-bit hash of `data[start:end]`."""
+    h = SEED ^ u(end - start)
+    i = start
+    while i + 8 <= end:
+        h = (h ^ load8(data, u(i))) * PRIME
+        h ^= h >> u(29)
+        i += 8
+    rest = u(0)
+    while i < end:
+        rest = rest << u(8) | u(data[i])
+        i += 1
+    h = (h ^ rest) * PRIME
+    return h ^ (h >> u(32))

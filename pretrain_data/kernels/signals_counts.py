@@ -1,0 +1,47 @@
+"""The rows of the exact counts behind `signals`, one number a document each."""
+
+from pretrain_data.kernels.textscan import CLASSES
+
+CHARS = 0
+CLASS_0 = 1  # CLASSES rows: characters of each class
+UPPERS = CLASS_0 + CLASSES
+HASHES = UPPERS + 1
+CURLY = HASHES + 1
+ELLIPSES = CURLY + 1
+DISTINCT = ELLIPSES + 1  # distinct characters that are not white space
+TOP_CHAR = DISTINCT + 1  # occurrences of the most common of them
+IMPOSSIBLE_HAN = TOP_CHAR + 1
+ZH_STOP = IMPOSSIBLE_HAN + 1  # occurrences of Chinese stop words (single characters)
+ZH_STOP_DISTINCT = ZH_STOP + 1
+MOJIBAKE = ZH_STOP_DISTINCT + 1
+LONGEST_RUN = MOJIBAKE + 1  # of one character that is not white space
+TOKENS = LONGEST_RUN + 1
+WORDS = TOKENS + 1
+WORD_CHARS = WORDS + 1
+ALPHA_WORDS = WORD_CHARS + 1
+TOP_WORD = ALPHA_WORDS + 1
+EN_STOP = TOP_WORD + 1
+EN_STOP_DISTINCT = EN_STOP + 1
+URLS = EN_STOP_DISTINCT + 1
+URL_CHARS = URLS + 1
+EMAILS = URL_CHARS + 1
+SENTENCES = EMAILS + 1
+LINES = SENTENCES + 1
+LINE_CHARS = LINES + 1
+LONGEST_LINE = LINE_CHARS + 1
+TERMINAL_LINES = LONGEST_LINE + 1
+ELLIPSIS_LINES = TERMINAL_LINES + 1
+BULLET_LINES = ELLIPSIS_LINES + 1
+SHORT_LINES = BULLET_LINES + 1
+DUP_LINES = SHORT_LINES + 1
+DUP_LINE_CHARS = DUP_LINES + 1
+PARAGRAPHS = DUP_LINE_CHARS + 1
+DUP_PARAGRAPHS = PARAGRAPHS + 1
+DUP_PARAGRAPH_CHARS = DUP_PARAGRAPHS + 1
+C4_LINES = DUP_PARAGRAPH_CHARS + 1
+C4_SENTENCES = C4_LINES + 1
+C4_CURLY = C4_SENTENCES + 1
+C4_LOREM = C4_CURLY + 1
+TOP_2 = C4_LOREM + 1  # three rows: 2-, 3-, 4-grams
+DUP_5 = TOP_2 + 3  # six rows: 5- to 10-grams
+COUNTS = DUP_5 + 6
