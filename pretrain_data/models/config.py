@@ -50,8 +50,9 @@ class ModelKeys(BaseModel):
     def _pinned(self) -> ModelKeys:
         if loading.is_hub_id(self.model) and not COMMIT.fullmatch(self.revision or ""):
             raise ValueError(
-                f"model {self.model} is a hub id and revision is {self.revision or 'not set'}: pin it to a commit (40 "
-                "hex digits, from the model's page, Files and versions), so that every run reads the same weights"
+                f"model {self.model} is no folder here; as a hub id it needs a revision, which is "
+                f"{self.revision or 'not set'}: pin it to a commit (40 hex digits, from the model's page, Files and "
+                "versions), so that every run reads the same weights"
             )
         return self
 
