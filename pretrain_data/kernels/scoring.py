@@ -276,6 +276,9 @@ def device_of_task() -> str:
     address = address_of_task(context)
     if not torch.cuda.is_available():
         return "cpu"
+    if torch.cuda._is_in_bad_fork():  # a shard done with care, in a fork: neither CUDA nor threads came along
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        return "cpu"
     if address is not None:
         visible = [d.strip() for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d.strip()]
         return f"cuda:{visible.index(address) if address in visible else int(address)}"
