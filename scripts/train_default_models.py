@@ -4,8 +4,9 @@
 
 D has columns text, lang, source and domain. `pretrain-data train domain scripts/default_models/domain.yaml` trains a
 model of the newer kind, from the teacher's word vectors and with whole sources held out; it reached macro-F1 0.685 on
-those, so that it was not taken, and this script stays until one is. The same file and seed give the same model on the
-same machine. Some five minutes on two cores.
+those, so that it was not taken, and this script stays until one is. (The vocabulary of the carried model was made from
+texts of the quality set as well.) The same file and seed give the same model on the same machine. Some five minutes on
+two cores.
 """
 
 from __future__ import annotations
