@@ -154,7 +154,7 @@ def compile_keywords(terms: Mapping[str, Iterable[str]]) -> Matcher:
             slot = (slot + 1) & (size - 1)
         keys[slot], values[slot] = key, target
     begins = _beginnings(symbols, kinds, first)
-    ascii_begins = np.array([begins[:128].any()])
+    ascii_begins = np.array([(begins[:128] & engine.BEGINS).any()])
     state_sets = np.array(state_masks, np.uint32)
     return Matcher(
         categories, (symbols, kinds, first, keys, values, state_sets, begins, ascii_begins, _first_words(masks))
@@ -169,7 +169,7 @@ def _beginnings(
     begins = np.where(first[symbols] > 0, engine.BEGINS, 0).astype(np.uint8)
     begins[:128][ASCII_LETTERS > 0] = 0
     words = (table >= LATIN) & (table <= NUMBER)
-    begins[(kinds[symbols] == 1) & ~words] |= engine.ODD
+    begins[((kinds[symbols] == 1) & ~words) | (symbols == engine.SKIP)] |= engine.ODD
     return begins
 
 
@@ -240,9 +240,9 @@ def _count(
     line_masks = np.empty(longest + 1, np.uint32)
     for d in range(offsets.size - 1):
         n = decode(data, offsets[d], offsets[d + 1], codes)
-        lines, every = _prepare(codes, n, table, begins, letters, marks, line_end)
+        lines, odd = _prepare(codes, n, table, begins, letters, marks, line_end)
         line_masks[:lines] = 0
-        engine.mark_words(codes, letters, marks, n, symbol_of, first, words, every)
+        engine.mark_words(codes, letters, marks, n, symbol_of, first, words, odd)
         engine.count_matches(
             codes, marks, n, line_end, symbol_of, kinds, first, keys, values, masks, hits[d], hit_lines[d], line_masks
         )
@@ -258,9 +258,9 @@ def _prepare(
     marks: np.ndarray,
     line_end: np.ndarray,
 ) -> tuple[int, bool]:
-    """Fill `letters`, `marks` and `line_end` as `signals_characters.read` does; lines, and `mark_words`'s `every`."""
+    """Fill `letters`, `marks` and `line_end` as `signals_characters.read` does; lines, and whether a mark is ODD."""
     lines = 0
-    every = False
+    odd = False
     for i in range(n):
         c = codes[i]
         kind = class_of(c, table) & CLASS_MASK
@@ -269,16 +269,15 @@ def _prepare(
             letters[i] = ASCII_LETTERS[c]
         else:
             letters[i] = BEYOND if wordish(kind) else 0
-            every |= mark & engine.ODD != 0
         marks[i] = mark
-        every |= kind == CONTROL
+        odd |= mark & engine.ODD != 0
         if c == 10:
             line_end[lines] = i
             lines += 1
     line_end[lines] = n
     letters[n : n + 8] = 0
     marks[n : n + 8] = 0
-    return lines + 1, every
+    return lines + 1, odd
 
 
 def count(text: pa.Array, matcher: Matcher) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

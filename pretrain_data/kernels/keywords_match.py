@@ -16,7 +16,9 @@ from pretrain_data.kernels.textscan import TABLE_SIZE
 
 BREAK, SEPARATOR, SKIP, NEWLINE, WORD, HAN = 0, 1, 2, 3, 4, 5  # WORD, HAN: not in any term
 FIRST_SYMBOL = 6
-BEGINS, ODD = 1, 2  # in `marks`: a term may begin here; this character folds to a letter and is none
+#: In `marks`: a term may begin here; this character is seen through, or folds to a letter without being one.
+BEGINS, ODD = 1, 2
+_WINDOW = 10  # what `mark_words` looks at lies no further behind a word's beginning
 WORD_BITS = 1 << 16
 _LOWER = np.uint64(0x2020202020202020)
 _TWO, _LOWER2 = np.uint64(0xFFFF), np.uint64(0x2020)
@@ -54,18 +56,13 @@ def mark_words(
     symbol_of: np.ndarray,
     first: np.ndarray,
     words: np.ndarray,
-    every: bool,
+    odd: bool,
 ) -> None:
     """Add to `marks` the beginnings of words that may be keywords.
 
-    `every`: mark every fitting character. That must be where the text has characters that are seen through or
-    that fold to letters without being such (ODD): words don't begin where `letters` says then.
+    `odd`: some of the marks are ODD. Before such a character a word isn't what `letters` shows, so that
+    every fitting character is marked there.
     """
-    if every:
-        for i in range(n):
-            c = codes[u(i)]
-            marks[u(i)] = c < TABLE_SIZE and first[u(symbol_of[u(c)])] != 0
-        return
     carry = u(0x80)
     for i in range(0, n, 8):
         x = load8(letters, u(i))
@@ -88,7 +85,17 @@ def mark_words(
             known = _has(words, one_bit(word)) | _has(words, pair_bit(word, following))
             known |= _has(words, several_bit(word)) & u(unclear)
             if known | u(spelt) | (word & HIGH):
-                marks[u(k)] = BEGINS
+                marks[u(k)] |= np.uint8(BEGINS)
+    if not odd:
+        return
+    done = 0
+    for i in range(n):
+        if marks[u(i)] & ODD:
+            for k in range(max(done, i - _WINDOW), i):
+                c = codes[u(k)]
+                if c < TABLE_SIZE and first[u(symbol_of[u(c)])] != 0:
+                    marks[u(k)] |= np.uint8(BEGINS)
+            done = i
 
 
 @njit(cache=True, nogil=True, inline="always")

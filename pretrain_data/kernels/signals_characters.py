@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from pretrain_data.kernels import signals_counts as counts
-from pretrain_data.kernels.bytes8 import HIGH, LOW7, NEWLINES, load8, nonzero, s64, trailing_zeros, u
+from pretrain_data.kernels.bytes8 import HIGH, LOW7, NEWLINES, ONES, load8, nonzero, s64, trailing_zeros, u
 from pretrain_data.kernels.textscan import (
     CLASS_MASK,
     IMPOSSIBLE,
@@ -29,6 +29,7 @@ _CLASS_0, _UPPERS, _HASHES, _CURLY = counts.CLASS_0, counts.UPPERS, counts.HASHE
 _CHARS, _DISTINCT, _TOP_CHAR, _LONGEST_RUN = counts.CHARS, counts.DISTINCT, counts.TOP_CHAR, counts.LONGEST_RUN
 _IMPOSSIBLE_HAN, _ZH_STOP, _ZH_STOP_DISTINCT = counts.IMPOSSIBLE_HAN, counts.ZH_STOP, counts.ZH_STOP_DISTINCT
 _MOJIBAKE = counts.MOJIBAKE
+_SPACES = np.uint64(0x2020202020202020)
 _HASH, _BRACE = ord("#"), ord("{")
 
 BEYOND = 0xFF  # in `letters`: part of a word, beyond ASCII
@@ -117,9 +118,12 @@ def read(
                             if kind == SPACE or kind == NEWLINE:
                                 run = 0
                             longest = max(longest, run)
-                    if ascii_starts:
+                    invisible = ((x - _SPACES) & ~x | (x + ONES)) & HIGH  # below the space, or U+007F
+                    if ascii_starts or invisible:
                         for k in range(8):
-                            marks[u(n + k)] = starts[u(data[u(i + k)])]
+                            mark = starts[u(data[u(i + k)])]
+                            marks[u(n + k)] = mark
+                            seen |= mark
                     previous = s64(x >> u(56))
                     i += 8
                     n += 8
@@ -133,7 +137,9 @@ def read(
                 line_byte[raw] = i - 1
                 raw += 1
             flag = s64(table[u(c)])
-            marks[u(n)] = starts[u(c)]
+            mark = starts[u(c)]
+            marks[u(n)] = mark
+            seen |= mark
         else:
             if b < 0xE0:
                 c = (b & 0x1F) << 6 | s64(data[u(i + 1)]) & 0x3F

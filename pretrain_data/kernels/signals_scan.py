@@ -17,7 +17,7 @@ from pretrain_data.kernels.signals_characters import read, tell
 from pretrain_data.kernels.signals_lines import LINE_C4, LINE_CURLY, scan_lines
 from pretrain_data.kernels.signals_repeat import count_duplicates, number, repetition, slots_for
 from pretrain_data.kernels.signals_tokens import RUN, scan_tokens
-from pretrain_data.kernels.textscan import CODE_POINTS, CONTROL
+from pretrain_data.kernels.textscan import CODE_POINTS
 
 _TAG = np.uint64(0xFF << 56)
 _LINES, _PARAGRAPHS = counts.LINES, counts.PARAGRAPHS
@@ -27,7 +27,7 @@ _C4_LINES, _C4_SENTENCES, _C4_CURLY, _C4_LOREM = (
     counts.C4_LINES, counts.C4_SENTENCES, counts.C4_CURLY, counts.C4_LOREM,
 )  # fmt: skip
 _TOP_WORD, _EN_STOP, _EN_STOP_DISTINCT = counts.TOP_WORD, counts.EN_STOP, counts.EN_STOP_DISTINCT
-_TOP_2, _DUP_5, _CONTROLS = counts.TOP_2, counts.DUP_5, counts.CLASS_0 + CONTROL
+_TOP_2, _DUP_5 = counts.TOP_2, counts.DUP_5
 
 
 @njit(cache=True, nogil=True)
@@ -140,6 +140,8 @@ def count(
     often = np.empty(size, np.uint32)
     pending = np.empty(size, np.uint32)
     gram = np.empty(size, np.uint64)
+    dealt = np.empty(size, np.uint32)
+    dealt_gram = np.empty(size, np.uint64)
     symbol_of, kinds, first, edges, targets, masks, begins, ascii_begins, words = terms
     for d in range(documents):
         out = results[d]
@@ -157,7 +159,7 @@ def count(
         line_masks[:raw] = 0
         if hits.shape[1]:
             mark_words(
-                codes, letters, marks, n, symbol_of, first, words, out[_CONTROLS] > 0 or seen & ODD != 0
+                codes, letters, marks, n, symbol_of, first, words, seen & ODD != 0
             )  # fmt: skip
             count_matches(
                 codes, marks, n, line_end, symbol_of, kinds, first, edges, targets, masks, hits[d], hit_lines[d],
@@ -178,5 +180,5 @@ def count(
         _common_words(distinct_keys, times, distinct, stop_keys, out)
         repetition(
             numbers, starts, ends, tokens, slots, distinct_keys, origins, times, place, first_place, often, pending,
-            gram, out[_TOP_2 : _TOP_2 + 3], out[_DUP_5 : _DUP_5 + 6],
+            gram, dealt, dealt_gram, out[_TOP_2 : _TOP_2 + 3], out[_DUP_5 : _DUP_5 + 6],
         )  # fmt: skip
