@@ -14,6 +14,16 @@ from pretrain_data.models import loading
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
+def check_pin(model: str, revision: str | None) -> None:
+    """Raise ValueError for a hub id that isn't pinned to a commit."""
+    if loading.is_hub_id(model) and not COMMIT.fullmatch(revision or ""):
+        raise ValueError(
+            f"model {model} is no folder here; as a hub id it needs a revision, which is {revision or 'not set'}: pin "
+            "it to a commit (40 hex digits, from the model's page, Files and versions), so that every run reads the "
+            "same weights"
+        )
+
+
 class CascadeConfig(BaseModel):
     """A cheap model in front: what it is sure of, the encoder is never asked."""
 
@@ -48,12 +58,7 @@ class ModelKeys(BaseModel):
 
     @model_validator(mode="after")
     def _pinned(self) -> ModelKeys:
-        if loading.is_hub_id(self.model) and not COMMIT.fullmatch(self.revision or ""):
-            raise ValueError(
-                f"model {self.model} is no folder here; as a hub id it needs a revision, which is "
-                f"{self.revision or 'not set'}: pin it to a commit (40 hex digits, from the model's page, Files and "
-                "versions), so that every run reads the same weights"
-            )
+        check_pin(self.model, self.revision)
         return self
 
 

@@ -1,4 +1,7 @@
-"""Names by a token classifier of the user's own: any Hugging Face model for NER, by folder or hub id."""
+"""Names by a token classifier of the user's own: any Hugging Face model for NER, by folder or hub id.
+
+Weights are read from safetensors only and no code from a checkpoint is ever run, as for scorers (`loading`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import pyarrow as pa
 
 from pretrain_data.errors import ConfigError
 from pretrain_data.kernels.pii.spans import Spans
+from pretrain_data.models.loading import explained, open_tokenizer
 
 #: Labels that stand for persons, without B- and I-.
 PERSON_LABELS = frozenset({"PER", "PERSON", "NAME", "PRIVATE_PERSON", "GIVENNAME", "SURNAME"})
@@ -17,14 +21,14 @@ STRIDE = 64  # tokens that neighbouring windows share
 
 
 @lru_cache(maxsize=1)
-def _load(model: str) -> Any:
-    from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
+def _load(model: str, revision: str | None) -> Any:
+    from transformers import AutoModelForTokenClassification, pipeline
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model, use_fast=True)
-        network = AutoModelForTokenClassification.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"names.engine: {model}: no token classifier can be loaded: {error}") from None
+    where, tokenizer = open_tokenizer(model, "names", revision)
+    with explained(model):
+        network = AutoModelForTokenClassification.from_pretrained(
+            where, revision=revision, use_safetensors=True, trust_remote_code=False
+        )
     labels = {str(label).upper().removeprefix("B-").removeprefix("I-") for label in network.config.id2label.values()}
     if not labels & PERSON_LABELS:
         raise ConfigError(f"names.engine: {model} has no label for persons; it has {', '.join(sorted(labels))}")
@@ -37,9 +41,12 @@ def _load(model: str) -> Any:
     )
 
 
-def hugging_face(text: pa.Array, model: str, threshold: float) -> Spans:
-    """Spans of persons with a score of `threshold` or more; a null has none."""
-    tag = _load(model)
+def hugging_face(text: pa.Array, model: str, threshold: float, revision: str | None = None) -> Spans:
+    """Spans of persons with a score of `threshold` or more; a null has none.
+
+    Raises InputError where the model can't be loaded, ConfigError where it knows no persons.
+    """
+    tag = _load(model, revision)
     found = []
     for row, value in enumerate(text.to_pylist()):
         if not value or not value.strip():

@@ -21,6 +21,7 @@ from pretrain_data.kernels.keywords import Matcher, compile_keywords
 from pretrain_data.kernels.pii import evidence, names, surrogates
 from pretrain_data.kernels.pii.replace import replace, values
 from pretrain_data.kernels.unsafe import line_chars, line_hits, per_document, without_lines
+from pretrain_data.models.config import check_pin
 from pretrain_data.rules.wordlists import read_topics
 from pretrain_data.stage import Processed, Shard, Stage, StageConfig
 
@@ -39,6 +40,9 @@ class NamesConfig(BaseModel):
         default="default",
         description="`default`: the package's tagger; else a token classifier, by folder or hub id.",
     )
+    revision: str | None = Field(
+        default=None, description="Commit of a hub checkpoint, 40 hex digits; hub ids need it."
+    )
     caution: float = Field(
         default=0.0,
         description='Added to the default engine\'s score of "no name": above 0 fewer and surer names, below 0 more.',
@@ -47,6 +51,11 @@ class NamesConfig(BaseModel):
         default=0.5, description="Score that a token classifier's name must have."
     )
     keep: Path | None = Field(default=None, description="File of names that stay, one a line: public figures.")
+
+    @model_validator(mode="after")
+    def _pinned(self) -> NamesConfig:
+        check_pin(self.engine, self.revision)
+        return self
 
 
 class UnsafeConfig(BaseModel):
@@ -254,7 +263,7 @@ class PiiStage(Stage[PiiConfig]):
             return partial(names.default_engine, caution=settings.caution)
         from pretrain_data.models.names import hugging_face
 
-        return partial(hugging_face, model=settings.engine, threshold=settings.threshold)
+        return partial(hugging_face, model=settings.engine, threshold=settings.threshold, revision=settings.revision)
 
     def _replaced(self, batch: pa.RecordBatch, spans: pii.Spans) -> pa.Array:
         """The texts with each span as its action says; equal replacements are written once."""

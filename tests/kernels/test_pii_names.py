@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pretrain_data.errors import ConfigError
+from pretrain_data.errors import InputError
 from pretrain_data.kernels.pii import tagger
 from pretrain_data.kernels.pii.names import default_engine
 
@@ -77,7 +77,7 @@ def test_a_token_classifier_of_the_users_own(tmp_path: Path) -> None:
     """A random network, so only the form can be judged: spans inside the text, in order, of the asked score."""
     from transformers import BertConfig, BertForTokenClassification, BertTokenizerFast
 
-    from pretrain_data.models.names import hugging_face
+    from pretrain_data.models.names import _load, hugging_face
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "call", "mary", "now", "王", "明"]
     (tmp_path / "vocab.txt").write_text("\n".join(words), "utf-8")
@@ -94,5 +94,9 @@ def test_a_token_classifier_of_the_users_own(tmp_path: Path) -> None:
     assert found[1] == []
     assert all(0 <= s.start < s.end <= 180 for s in found[2])
     assert hugging_face(texts, str(tmp_path), 1.0).lists(3) == [[], [], []]
-    with pytest.raises(ConfigError, match="no token classifier"):
+    with pytest.raises(InputError, match="no such folder"):
         hugging_face(texts, str(tmp_path / "nothing"), 0.5)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    _load.cache_clear()
+    with pytest.raises(InputError, match="pickle files"):
+        hugging_face(texts, str(tmp_path), 0.5)

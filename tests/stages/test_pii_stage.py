@@ -89,6 +89,7 @@ def test_actions_by_type_language_and_format(tmp_path: Path) -> None:
         ({"overrides": [{"actions": {"JWT": "keep"}}]}, "secret"),
         ({"actions": {"EMAIL": "hash"}}, "key_file"),
         ({"actions": {"BIRTH_DATE": "surrogate"}, "key_file": "k"}, "no surrogate"),
+        ({"names": {"engine": "somebody/ner"}}, "pin it to a commit"),
         ({"types": ["MAIL"]}, "unknown type"),
         ({"where": {"EMAIL": "beside"}}, "wherever"),
     ],
