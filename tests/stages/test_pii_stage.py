@@ -88,7 +88,7 @@ def test_actions_by_type_language_and_format(tmp_path: Path) -> None:
         ({"actions": {"API_KEY": "keep"}}, "secret"),
         ({"overrides": [{"actions": {"JWT": "keep"}}]}, "secret"),
         ({"actions": {"EMAIL": "hash"}}, "key_file"),
-        ({"actions": {"BIRTH_DATE": "surrogate"}, "key_file": "k"}, "no surrogate"),
+        ({"actions": {"JWT": "surrogate"}, "key_file": "k"}, "no surrogate"),
         ({"names": {"engine": "somebody/ner"}}, "pin it to a commit"),
         ({"types": ["MAIL"]}, "unknown type"),
         ({"where": {"EMAIL": "beside"}}, "wherever"),
@@ -139,6 +139,33 @@ def test_made_up_addresses_are_none_to_a_pattern(key: bytes, value: str) -> None
     assert [
         s for s in pii.everywhere("住址：" + surrogates.surrogate(value, key, "ADDRESS")) if s.type == "ADDRESS"
     ] == []
+
+
+@given(
+    st.binary(min_size=1, max_size=8),
+    st.sampled_from(
+        [
+            ("BIRTH_DATE", "出生日期：1985年3月12日", "1985年3月12日"),
+            ("BIRTH_DATE", "born on March 5, 1985", "March 5, 1985"),
+            ("BIRTH_DATE", "生日 12.03.1985", "12.03.1985"),
+            ("TRAVEL_PERMIT", "台胞证号01234567", "01234567"),
+            ("TRAVEL_PERMIT", "通行证C12345678", "C12345678"),
+            ("CRYPTO_WALLET", "BTC 1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"),
+            ("CRYPTO_WALLET", "wallet 0x" + "a1" * 20, "0x" + "a1" * 20),
+        ]
+    ),
+)
+def test_made_up_dates_and_codes_are_nobodys(key: bytes, case: tuple[str, str, str]) -> None:
+    kind, text, value = case
+    assert [(s.type, text[s.start : s.end]) for s in pii.everywhere(text)] == [(kind, value)]
+    made = surrogates.surrogate(value, key, kind)
+    assert made != value
+    assert len(made) == len(value) or kind == "BIRTH_DATE"
+    assert pii.everywhere(text.replace(value, made)) == []
+
+
+def test_only_secrets_have_no_twin() -> None:
+    assert set(pii.known_types()) - set(surrogates.TYPES) == set(pii.secret_types())
 
 
 def test_secrets_go_whatever_is_looked_for() -> None:

@@ -7,8 +7,10 @@ letters that plates don't use, check digits that are wrong, names that nobody be
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import random
+import re
 import string
 from collections.abc import Callable
 
@@ -124,6 +126,27 @@ def _address(value: str, rng: random.Random) -> str:
     return f"某市某区某路{_stems(rng)}号" if _chinese(value) else f"{_unnamed(rng)} House, Nowhere"
 
 
+def _birth_date(value: str, rng: random.Random) -> str:
+    """A day of the first millennium."""
+
+    def figures(found: re.Match[str]) -> str:
+        if len(found[0]) == 4:
+            return f"0{rng.randrange(1000):03}"
+        return f"{rng.randrange(1, 10 if len(found[0]) == 1 else 13):0{len(found[0])}}"
+
+    def month(found: re.Match[str]) -> str:
+        name = rng.choice(calendar.month_name[1:])
+        return name if len(found[0]) > 3 else name[:3]
+
+    return re.sub(r"[0-9]+", figures, re.sub(r"[A-Z][a-z]{2,8}", month, _ascii(value)))
+
+
+def _wallet(value: str, rng: random.Random) -> str:
+    """With a letter that none of the alphabets has."""
+    known = next(len(start) for start in ("0x", "bc1", "") if value.startswith(start)) or 1
+    return value[:known] + "I" + _like(value[known + 1 :], rng)
+
+
 def pseudonym() -> str:
     """A regular expression (RE2) for the names and addresses made here."""
     words = data()["pseudonyms"]
@@ -150,6 +173,9 @@ def _mac(value: str, rng: random.Random) -> str:
 #: What makes the surrogate of each type that has one.
 TYPES: dict[str, Callable[[str, random.Random], str]] = {
     "PERSON": _person,
+    "BIRTH_DATE": _birth_date,
+    "TRAVEL_PERMIT": lambda value, rng: "I" + _like(value[1:], rng),
+    "CRYPTO_WALLET": _wallet,
     "ADDRESS": _address,
     "EMAIL": _email,
     "PHONE": _phone,
