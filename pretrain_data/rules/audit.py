@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from pretrain_data.rules.expression import Batch
 from pretrain_data.rules.ruleset import RuleSet, Verdict
+from pretrain_data.rules.urls import split
 
 ATTRIBUTES = ("lang", "domain", "source", "format", "length", "host")
 NONE = "(none)"
@@ -49,8 +50,7 @@ EXAMPLES = pa.schema(
 
 def host_of(url: pa.Array) -> pa.Array:
     """The host of each URL, lower case, without port and user; null where there is none."""
-    found = pc.extract_regex(url.cast(pa.string()), r"^[A-Za-z][A-Za-z0-9+.\-]*://(?:[^/?#@]*@)?(?P<host>[^/:?#]+)")
-    return pc.utf8_lower(pc.struct_field(found, "host"))
+    return split(url)[0]
 
 
 def length_bucket(chars: npt.NDArray[np.generic]) -> pa.Array:

@@ -78,7 +78,7 @@ def document_table(ids: pa.Array, view: Batch, verdict: Verdict) -> pa.Table:
     columns |= {name: view[name].cast(pa.string()) for name in STRINGS}
     columns["host"] = audit.host_of(view["url"])
     columns |= {name: pa.array(np.asarray(view[name], np.float32)) for name in NUMBERS}
-    columns |= {name: pa.array(view[name]) for name in view if name.startswith("signals.")}
+    columns |= {name: pa.array(view[name]) for name in view if name.startswith(("signals.", "urls."))}
     columns["dropped"] = pa.array(verdict.drops)
     return pa.table(columns)
 

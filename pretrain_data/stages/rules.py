@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pretrain_data.errors import ConfigError, PretrainDataError
 from pretrain_data.kernels import signals
-from pretrain_data.rules import audit, auditfiles, wordlists
+from pretrain_data.rules import audit, auditfiles, urls, wordlists
 from pretrain_data.rules.expression import NUMBER, STRING, Batch, Vocabulary
 from pretrain_data.rules.ruleset import (
     RuleConfig,
@@ -87,6 +88,11 @@ class RulesConfig(StageConfig):
         default_factory=list,
         description="Further word lists TOPIC.LANG.txt; each topic adds signals kw_TOPIC, kw_TOPIC_lines.",
     )
+    url_lists: list[Path] = Field(
+        default_factory=list,
+        description="Blocklists of hosts and paths, TOPIC.txt (or a bundled one: no_text). Each gives rules the number "
+        "urls.TOPIC, the line of the entry that the URL meets or 0; one that no rule reads drops as url_TOPIC.",
+    )
     short_line: int = Field(default=30, ge=1, description="Longest short line, in code points (FineWeb: 30).")
     c4_min_words: int = Field(default=3, ge=0, description="Words that a line of C4 has at least.")
     c4_max_word: int = Field(default=1000, ge=1, description="Longest word in a line of C4, in code points.")
@@ -114,7 +120,7 @@ class RulesConfig(StageConfig):
 
     @model_validator(mode="after")
     def _compiles(self) -> RulesConfig:
-        if all(path.is_file() or len(path.parts) == 1 for path in [*self.files, *self.wordlists]):
+        if all(path.is_file() or len(path.parts) == 1 for path in [*self.files, *self.wordlists, *self.url_lists]):
             try:
                 rule_set(self)
             except ConfigError as error:
@@ -123,9 +129,10 @@ class RulesConfig(StageConfig):
         return self
 
 
-def vocabulary(categories: tuple[str, ...]) -> Vocabulary:
-    """The names that rules may use, given the topics of the word lists."""
+def vocabulary(categories: tuple[str, ...], url_topics: tuple[str, ...] = ()) -> Vocabulary:
+    """The names that rules may use, given the topics of the word lists and of the URL lists."""
     types = dict.fromkeys(STRINGS, STRING) | dict.fromkeys(NUMBERS, NUMBER)
+    types |= {f"urls.{topic}": NUMBER for topic in url_topics}
     return Vocabulary(types | {f"signals.{f.name}": NUMBER for f in signals.fields(categories)})
 
 
@@ -135,7 +142,11 @@ def rule_set(config: RulesConfig) -> RuleSet:
     topics.pop(wordlists.STOP_WORDS, None)
     configs = load_rules(config.files, config.adjust)
     configs += as_configs("rules", config.rules)
-    return compile_rules(configs, vocabulary(tuple(topics)), config.max_penalty)
+    url_topics = tuple(dict.fromkeys(urls.topic(urls.find(path)) for path in config.url_lists))
+    names = vocabulary(tuple(topics), url_topics)
+    read = compile_rules(configs, names, config.max_penalty).names
+    own = [RuleConfig(name=f"url_{t}", drop_if=f"urls.{t} > 0") for t in url_topics if f"urls.{t}" not in read]
+    return compile_rules([*as_configs("url_lists", own), *configs], names, config.max_penalty)
 
 
 def adjusted(config: RulesConfig, changes: list[str]) -> RulesConfig:
@@ -185,14 +196,20 @@ class Rules(Stage[RulesConfig]):
         for path in config.wordlists:
             if not path.is_file():
                 raise ConfigError(f"stages.rules.wordlists: no word list {path}")
+        _ = self.url_lists
         _ = self.rule_set  # faults are told before anything runs
 
     def resources(self) -> list[Path]:
-        return [*rule_file_closure(self.config.files), *wordlists.bundled(), *self.config.wordlists]
+        lists = [urls.find(path) for path in self.config.url_lists]
+        return [*rule_file_closure(self.config.files), *wordlists.bundled(), *self.config.wordlists, *lists]
 
     @cached_property
     def rule_set(self) -> RuleSet:
         return rule_set(self.config)
+
+    @cached_property
+    def url_lists(self) -> dict[str, urls.UrlList]:
+        return urls.read_all(self.config.url_lists)
 
     @cached_property
     def options(self) -> signals.SignalOptions:
@@ -273,8 +290,21 @@ class Rules(Stage[RulesConfig]):
                 rule=pa.array(names).take(pa.array(first, mask=first < 0)),
                 value=pa.array(verdict.value, from_pandas=True),
                 threshold=pa.array(verdict.threshold, from_pandas=True),
+                detail=self._entries(view, first),
                 metrics=metrics,
             )
+
+    def _entries(self, view: Batch, first: npt.NDArray[np.int64]) -> pa.Array | None:
+        """For documents that a URL list drops, the entry that their URL meets."""
+        if not self.url_lists:
+            return None
+        detail = np.full(len(first), None, object)
+        for number, rule in enumerate(self.rule_set.rules):
+            for topic in (t for t in self.url_lists if f"urls.{t}" in rule.names):
+                lines, entries = view[f"urls.{topic}"], self.url_lists[topic].entries
+                for row in np.flatnonzero((first == number) & (lines > 0)):
+                    detail[row] = entries[int(lines[row])]
+        return pa.array(detail, pa.string())
 
     def view(self, batch: pa.RecordBatch, struct: pa.StructArray) -> Batch:
         """The columns as rules see them: missing strings filled in, language inferred where unknown."""
@@ -291,6 +321,7 @@ class Rules(Stage[RulesConfig]):
             column = batch.column(name) if name in present else pa.nulls(batch.num_rows, pa.float32())
             view[name] = column.to_numpy(zero_copy_only=False)
         view["lang"] = self._infer(view)
+        view.update(urls.columns(self.url_lists, view["url"]))  # type: ignore[arg-type]
         return view  # type: ignore[return-value]
 
     def _infer(self, view: dict[str, object]) -> pa.Array:
