@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pretrain_data.errors import ConfigError, InputError
 from pretrain_data.rules import audit
 from pretrain_data.rules.expression import Batch
+from pretrain_data.rules.lines import REMOVED
 from pretrain_data.rules.ruleset import RuleSet, Verdict
 
 DOCUMENTS, COUNTS, EXAMPLES = "audit", "audit_counts", "audit_examples"
@@ -79,6 +80,8 @@ def document_table(ids: pa.Array, view: Batch, verdict: Verdict) -> pa.Table:
     columns["host"] = audit.host_of(view["url"])
     columns |= {name: pa.array(np.asarray(view[name], np.float32)) for name in NUMBERS}
     columns |= {name: pa.array(view[name]) for name in view if name.startswith(("signals.", "urls."))}
+    if REMOVED in view:
+        columns[REMOVED] = pa.array(view[REMOVED])
     columns["dropped"] = pa.array(verdict.drops)
     return pa.table(columns)
 

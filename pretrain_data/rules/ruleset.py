@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +74,20 @@ class RuleConfig(BaseModel):
         return self
 
 
+class LineRuleConfig(BaseModel):
+    """One rule that takes lines out of documents: see `rules.lines`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Goes into the metrics.")
+    drop_if: str = Field(description="Predicate over the signals of a line and the columns of its document.")
+    at: Literal["anywhere", "head", "tail"] = Field(
+        default="anywhere", description="head, tail: only the run of lines at that end of a document that it fits."
+    )
+    let: dict[str, float | str] = Field(default_factory=dict, description="Parameters of the predicate.")
+    source: str | None = Field(default=None, description="Where the threshold comes from.")
+
+
 class RuleFile(BaseModel):
     """A file of rules."""
 
@@ -85,6 +100,10 @@ class RuleFile(BaseModel):
         default_factory=dict, description="Changes to rules of `files` by name, as under `per`."
     )
     rules: list[RuleConfig] = Field(default_factory=list)
+    lines: list[LineRuleConfig] = Field(default_factory=list, description="Rules that take out lines, in order.")
+    max_lines_removed: float | None = Field(
+        default=None, ge=0, le=1, description="Drop a document that loses more than this share of its words by lines."
+    )
 
 
 BUNDLED = Path(__file__).resolve().parent.parent / "rulesets"
