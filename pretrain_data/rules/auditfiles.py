@@ -49,7 +49,7 @@ class AuditWriter:
 
     def add(self, ids: pa.Array, view: Batch, rules: RuleSet, verdict: Verdict) -> None:
         """Take in one batch with what the rules make of it."""
-        self.tally.add(view, rules, verdict)
+        self.tally.add(ids, view, rules, verdict)
         near = audit.examples(ids, view, rules, verdict)
         self.examples = audit.nearest(pa.concat_tables([self.examples, near]))
         table = document_table(ids, view, verdict)
@@ -119,11 +119,11 @@ def what_if(output: Path, rules: RuleSet) -> dict[str, Any]:
         if missing:
             raise ConfigError(f"rule {rule.name} reads {missing[0]}, which the audit does not hold; run the stage")
     tally = audit.Tally()
-    for _, view in stored_views(output):
+    for ids, view in stored_views(output):
         lacking = sorted(rules.names - set(view))
         if lacking:
             raise ConfigError(f"{output / DOCUMENTS} has no {lacking[0]}; run the rules stage anew")
-        tally.add(view, rules, rules.judge(view))
+        tally.add(ids, view, rules, rules.judge(view))
     return audit.report(tally.table().to_pylist())
 
 
