@@ -15,7 +15,7 @@ from pretrain_data.stage import Stage
 
 def stage_fingerprint(stage: Stage[Any], seed: int, source: str) -> str:
     """32 hex digits that change when the stage's output may."""
-    return digest([maker_fingerprint(stage, seed), source])
+    return digest([maker_fingerprint(stage, seed), source, *stage.asked()])
 
 
 def maker_fingerprint(stage: Stage[Any], seed: int) -> str:

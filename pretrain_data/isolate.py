@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from pretrain_data.dataset import read_shard
 from pretrain_data.errors import PretrainDataError
+from pretrain_data.formats.storage import size_of
 from pretrain_data.poison import Poison
 from pretrain_data.stage import Shard, SourceStage, Stage, Unit
 
@@ -143,7 +144,7 @@ def _pieces(stage: Stage[Any], shard: Shard, poison: Poison) -> Poison:
 
 def _records(unit: Unit, trial: Callable[[Sequence[Unit]], str | None]) -> dict[Unit, str]:
     """The poisonous records of a file that can be cut, each as the piece of one byte that it begins in."""
-    end = unit.end if unit.end is not None else Path(unit.path).stat().st_size
+    end = unit.end if unit.end is not None else size_of(unit.path)
 
     def part_trial(part: range) -> str | None:
         return trial([replace(unit, start=part.start, end=part.stop)])
@@ -211,7 +212,7 @@ def _in_child(work: Callable[[], object], stage: Stage[Any]) -> str | None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(_OURS)
-            _limit_memory(stage.config.isolation_memory_mb << 20)
+            limit_memory(stage.config.isolation_memory_mb << 20)
             work()
         except PretrainDataError as error:
             code = _OURS
@@ -248,7 +249,7 @@ def describe(error: BaseException) -> str:
     return type(error).__name__ + "".join(f" in {Path(f.filename).name}, line {f.lineno}" for f in place)
 
 
-def _limit_memory(more: int) -> None:
+def limit_memory(more: int) -> None:
     """At most `more` bytes of private memory beyond what the process has now."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmData:"):

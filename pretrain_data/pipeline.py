@@ -193,7 +193,7 @@ class Pipeline:
             entries = _entries_of(self._blocks(run, staging))
         else:
             if stage.shardwise and not force:
-                run.metrics["shards_taken_over"] = run.take_over(run.unchanged)
+                run.metrics["shards_taken_over"] = run.take_over(stage.reusable(run))
             self._run_shards(stage, source, staging)
             entries = _sidecars(source.shards, staging)
             _check(name, source, entries)
@@ -431,6 +431,8 @@ def _columns(staging: Path, entries: list[dict[str, Any]]) -> dict[str, str]:
 
 def _stamp(unit: Unit) -> dict[str, Any]:
     """What a piece of foreign input was when it was read."""
+    if unit.stamp:
+        return {"file": _describe(unit), "stamp": unit.stamp}
     stat = os.stat(unit.path)
     return {"file": _describe(unit), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pyarrow as pa
 
+from pretrain_data.formats.storage import size_of
 from pretrain_data.hashing import digest
 from pretrain_data.stage import Processed, Shard, Unit
 
@@ -50,7 +50,7 @@ class Poison:
                 write(_row(piece, self.pieces[piece]))
             if not bad:
                 units.append(unit)
-            elif at >= 0 and (unit.end is None or at < unit.end) and at < Path(unit.path).stat().st_size:
+            elif at >= 0 and (unit.end is None or at < unit.end) and at < size_of(unit.path):
                 units.append(replace(unit, start=at))
         return replace(shard, units=tuple(units))
 

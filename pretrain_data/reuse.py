@@ -17,6 +17,7 @@ from typing import Any
 
 from pretrain_data.dataset import Dataset, read_manifest
 from pretrain_data.errors import InputError
+from pretrain_data.formats.sources import file_stamp
 from pretrain_data.hashing import digest
 from pretrain_data.writer import write_atomically
 
@@ -34,10 +35,7 @@ def shard_inputs(source: Dataset) -> dict[str, str]:
     for shard in source.shards:
         parts: list[list[Any]] = []
         for unit in shard.units:
-            local = "://" not in unit.path
-            stat = os.stat(unit.path) if local else None
-            stamp = [stat.st_size, stat.st_mtime_ns] if stat else []
-            parts.append([unit.label or unit.path, unit.format, unit.start, unit.end, *stamp])
+            parts.append([unit.label or unit.path, unit.format, unit.start, unit.end, *file_stamp(unit)])
         inputs[shard.name] = digest(parts)
     return inputs
 

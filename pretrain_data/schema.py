@@ -44,6 +44,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("url", pa.string(), "ingest", "", "target URI, null where there is none"),
     Column("crawl_date", pa.date32(), "ingest", "day, UTC", "when it was fetched, null where unknown"),
     Column("title", pa.string(), "ingest", "", "title, null where there is none"),
+    Column("author", pa.string(), "ingest", "", "as the page or PDF says it; a name, so exported only where listed"),
+    Column("published", pa.date32(), "ingest", "day", "when it was published, as it says itself"),
     Column("text", pa.large_string(), "ingest", "", "main text: valid UTF-8, NFC, no NUL; newlines are \\n"),
     Column("origin", pa.string(), "ingest", "", "file (relative to the input) and record position: FILE#OFFSET"),
     Column(
@@ -59,6 +61,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("en_share", pa.float32(), "ingest", "0..1", "English letters of all; the rest is in other languages"),
     Column("density", pa.float32(), "ingest", "bytes/character", "deflated size of its head; low: repeats itself"),
     Column("format", pa.string(), "ingest", "prose|code|markdown|latex|data", "what kind of text it is"),
+    Column("code_language", pa.string(), "ingest", "", "programming language of a source file, by name and content"),
     Column("signals", pa.struct([]), "rules", "", "document signals, see kernels.signals"),
     Column("quality_score", pa.float32(), "quality", "0..1", "encoder score; null for formats it must not judge"),
     Column("pii_spans", PII_SPANS, "pii", "code points of the text before scrubbing", "what was found and where"),
@@ -79,6 +82,13 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("domain", pa.string(), "classify", "", "domain label of the taxonomy; `other` where unsure"),
     Column("domain_score", pa.float32(), "classify", "0..1", "confidence in domain"),
+    Column(
+        "domains",
+        pa.list_(pa.string()),
+        "classify",
+        "",
+        "all it may be, likeliest first: one where the model is sure, none where it abstains",
+    ),
     Column(
         "channel",
         pa.string(),

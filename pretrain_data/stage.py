@@ -62,11 +62,13 @@ C = TypeVar("C", bound=StageConfig)
 class Unit:
     """A piece of an input file: the whole of it, or the records that start in [start, end)."""
 
-    path: str
+    path: str  # or URL
     format: str
     start: int = 0  # bytes, rows or row groups, as the format's reader counts
     end: int | None = None
     label: str = ""  # path relative to the input, part of the document's origin
+    stamp: str = ""  # of a remote file: changes with it
+    columns: tuple[tuple[str, str], ...] = ()  # of a table: ours and theirs
 
 
 @dataclass(frozen=True)
@@ -160,8 +162,8 @@ class Stage(Generic[C]):
     needs: ClassVar[tuple[str, ...]] = ()
     adds: ClassVar[tuple[str, ...]] = ()
     #: Whether a shard's output depends on that shard alone (and config, seed, resources, code), so that
-    #: it is taken over from an earlier run when nothing of that has changed. Never with a `prepare`
-    #: that looks at other shards.
+    #: it is taken over from an earlier run when nothing of that has changed. A `prepare` that looks at other
+    #: shards must say by `reusable` which shards that leaves as they were.
     shardwise: ClassVar[bool] = False
     #: Rules that stand for an error and not for a judgement; `max_error_rate` bounds them.
     errors: ClassVar[frozenset[str]] = frozenset({"poison"})
@@ -173,8 +175,19 @@ class Stage(Generic[C]):
         """Files whose content belongs to this stage's fingerprint: word lists, models, rules."""
         return []
 
+    def asked(self) -> list[str]:
+        """What besides config, resources and input puts an output out of date, though not each of its shards.
+
+        A stage that names something here finds out itself which shards of the last output still hold.
+        """
+        return []
+
     def prepare(self, run: StageRun) -> None:
         """Look at the whole dataset before the shards are processed. Runs on the driver."""
+
+    def reusable(self, run: StageRun) -> Container[str]:
+        """Of a `shardwise` stage, the shards of `run.unchanged` that come out as before; asked after `prepare`."""
+        return run.unchanged
 
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
         """Judge one shard, on an executor. Every row that comes in must come out, in order."""

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from pretrain_data.cli import app
 from pretrain_data.commands import open_pipeline
+from pretrain_data.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,6 +51,20 @@ def test_shipped_clusters_lie_over_the_production_config(path: Path, tmp_path: P
         "spark.yarn.",
     )
     assert all(key.startswith(known) for key in given.get("conf", {}))
+
+
+def test_hub_models_want_their_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = tmp_path / "c.yaml"
+    names = [ROOT / "configs" / name for name in ("production.yaml", "models/hub.yaml")]
+    top.write_text(f"include: {[str(n) for n in names]}\nworkspace: w\n")
+    with pytest.raises(ConfigError, match="CCI3_REVISION is not set"):
+        open_pipeline(top)
+    monkeypatch.setenv("CCI3_REVISION", "main")
+    with pytest.raises(ConfigError, match="pin it to a commit"):
+        open_pipeline(top)
+    monkeypatch.setenv("CCI3_REVISION", "0123456789abcdef0123456789abcdef01234567")
+    quality = open_pipeline(top).stages["quality"].config
+    assert {name: keys.max_tokens for name, keys in quality.per_lang.items()} == {"en": 512, "zh": 1024}
 
 
 def test_schedulers_name_the_script_and_its_exit_codes() -> None:

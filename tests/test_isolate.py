@@ -24,6 +24,7 @@ from pretrain_data import isolate
 from pretrain_data.config import load_config
 from pretrain_data.dataset import NATIVE
 from pretrain_data.errors import AccountingError, PretrainDataError, StorageError
+from pretrain_data.ingest.read import Reader
 from pretrain_data.pipeline import Pipeline
 from pretrain_data.shardrun import run_shard
 from pretrain_data.stage import Processed, Shard, StageConfig, Unit
@@ -183,17 +184,18 @@ def test_one_record_of_an_archive(tmp_path: Path) -> None:
     path = tmp_path / "a.warc.gz"
     archive_of(path, [f"<p>Some words, and more of them, on page number {i}.</p>" for i in range(9)])
 
-    class Brittle(IngestStage):
-        def _html(self, row: Any, body: bytes, label: str) -> None:
+    class Brittle(Reader):
+        def read_html(self, row: Any, body: bytes, label: str) -> None:
             if b"number 5" in body:
                 raise RecursionError(body)
-            super()._html(row, body, label)
+            super().read_html(row, body, label)
 
     config = IngestConfig(input=str(path), source="web")
-    plain = IngestStage(config)
+    plain, brittle = IngestStage(config), IngestStage(config)
+    brittle.reader = Brittle(config)
     (shard,) = plain.plan(tmp_path)
     run_shard(plain, shard, tmp_path / "plain")
-    run_shard(Brittle(config), shard, tmp_path / "out")
+    run_shard(brittle, shard, tmp_path / "out")
     everything = rows(tmp_path / "plain/documents", "doc_id", "text")
     assert len(everything) == 9
     expected = [row for row in everything if "number 5" not in row["text"]]

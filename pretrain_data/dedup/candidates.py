@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pretrain_data.dataset import run_on_shards
+from pretrain_data.dedup import withdrawn
 from pretrain_data.dedup.config import DedupConfig
 from pretrain_data.dedup.index import KEYED, Index, band_keys, sorted_keys
 from pretrain_data.dedup.members import measured
@@ -34,10 +35,18 @@ def characters(batch: pa.RecordBatch, config: DedupConfig) -> Any:
     return found.to_numpy(zero_copy_only=False).astype(np.bool_)
 
 
-def sign(run: StageRun, shards: tuple[Shard, ...], store: Store, config: DedupConfig, bands: lsh.Bands) -> None:
+def sign(
+    run: StageRun,
+    shards: tuple[Shard, ...],
+    store: Store,
+    config: DedupConfig,
+    bands: lsh.Bands,
+    gone: frozenset[str],
+) -> None:
     """Write signatures and contents of the documents of `shards` to the store, and what decisions need to `meta`.
 
-    Where there is an index to look up in, their keys as well, sorted, a file a shard.
+    Where there is an index to look up in, their keys as well, sorted, a file a shard. Documents whose id is in `gone`
+    are marked, and take part in nothing.
     """
     criteria = [c.column for c in config.survivor]
     meta, keys = run.scratch / "meta", run.scratch / "keys"
@@ -52,19 +61,22 @@ def sign(run: StageRun, shards: tuple[Shard, ...], store: Store, config: DedupCo
 
     def work(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
         first = at = shard.first_row or 0
-        signatures, contents = store.signatures("r+"), store.contents("r+")
+        signatures, contents, skipped = store.signatures("r+"), store.contents("r+"), store.skipped("r+")
         kept = []
         for batch in batches:
             made, _, hashes = make(batch.column("text"), characters(batch, config), k, n, simplified=config.simplified)
             rows = slice(at, at + batch.num_rows)
             signatures[rows] = made
             contents[rows] = np.ascontiguousarray(hashes).view(CONTENT).reshape(-1)
-            kept.append(measured(batch, str(saved), share))
+            skipped[rows] = withdrawn.among(batch, gone)
+            about = measured(batch, str(saved), share)
+            kept.append(about.append_column(withdrawn.RULE, pa.array(skipped[rows])))
             at += batch.num_rows
         name = shard.name.replace("/", "--")
         if incremental:
-            np.save(keys / f"{name}.npy", np.sort(band_keys(signatures[first:at], contents[first:at], bands)[0]))
-        flush(signatures, contents)
+            stay = np.flatnonzero(~skipped[first:at]) + first
+            np.save(keys / f"{name}.npy", np.sort(band_keys(signatures[stay], contents[stay], bands)[0]))
+        flush(signatures, contents, skipped)
         if kept:
             pq.write_table(pa.Table.from_batches(kept), meta / f"{name}.parquet")
         yield pa.RecordBatch.from_pydict({"shard": [shard.name]})
@@ -87,11 +99,11 @@ def candidates(
 
     def keys(shard: Shard) -> Iterator[pa.RecordBatch]:
         first, end = shard.first_row or 0, (shard.first_row or 0) + (shard.rows or 0)
-        signatures, contents = store.signatures(), store.contents()
+        signatures, contents, skipped = store.signatures(), store.contents(), store.skipped()
         for at in range(first, end, _ROWS):
-            rows = slice(at, min(at + _ROWS, end))
+            rows = np.flatnonzero(~skipped[at : min(at + _ROWS, end)]) + at
             found, places = band_keys(signatures[rows], contents[rows], bands)
-            yield pa.RecordBatch.from_arrays([pa.array(found), pa.array(places + at)], schema=KEYED)
+            yield pa.RecordBatch.from_arrays([pa.array(found), pa.array(rows[places])], schema=KEYED)
 
     keyed = run_on_shards(run.spark, shards, keys, KEYED, run.tasks)
     if before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -18,6 +19,9 @@ LOWEST_WITH_TARGET = 0.5
 
 class DedupConfig(StageConfig):
     """What counts as a duplicate, and which copy stays."""
+
+    #: The list's content is asked for by the stage (`asked`); where it lies says nothing.
+    OPERATIONAL = StageConfig.OPERATIONAL | {"withdrawn"}
 
     documents: Literal["near", "exact", "off"] = Field(
         default="near",
@@ -57,7 +61,7 @@ class DedupConfig(StageConfig):
         description="What the curve counts tokens with where documents have none yet: on a sample of them.",
     )
     token_sample: Annotated[int, Field(ge=1)] = Field(
-        default=20_000, description="Documents in that sample, about; all of them where there are fewer."
+        default=4_000, description="Documents in that sample, about; all of them where there are fewer."
     )
     shingle: Annotated[int, Field(ge=1, le=64)] = Field(default=5, description="Tokens in a shingle.")
     tokens: Literal["by_language", "unified"] = Field(
@@ -106,6 +110,11 @@ class DedupConfig(StageConfig):
         "looked up in an index, so that a night costs what is new. Needs chain: split and a fixed threshold.",
     )
 
+    withdrawn: Path | None = Field(
+        default=None,
+        description="File of doc_ids or source_ids, one a line, that are withdrawn: dropped as such, and what they "
+        "stood for comes back. With incremental, days before the first that holds one stay as they are.",
+    )
     guard: Guard = Field(default=Guard(), description="Bounds on what may be deleted.")
 
     @model_validator(mode="after")

@@ -130,15 +130,15 @@ def sorted_keys(arrays: list[I64], out: Path) -> None:
 
 
 def kept_of(shard: Shard, meta: Path, decisions: Path) -> pa.Table:
-    """The documents of a shard that were not dropped, as `Index.write` takes them."""
-    ids = pq.read_table(meta, columns=["doc_id", "source_id"])
+    """The documents of a shard that stay, as `Index.write` takes them."""
+    ids = pq.read_table(meta, columns=["doc_id", "source_id", "withdrawn"])
     decided = pq.read_table(decisions)
     group = np.full(ids.num_rows, -1, np.int64)
     group[decided["row"].to_numpy()] = np.arange(decided.num_rows)
-    gone = np.zeros(ids.num_rows, np.bool_)
+    gone = ids["withdrawn"].to_numpy().copy()
     gone[decided["row"].to_numpy()] = decided["gone"].to_numpy(zero_copy_only=False)
     groups = decided["similar_group"].combine_chunks().take(pa.array(group, mask=group < 0))
-    table = ids.add_column(0, "row", pa.array(np.arange(ids.num_rows)))
+    table = ids.drop_columns(["withdrawn"]).add_column(0, "row", pa.array(np.arange(ids.num_rows)))
     table = table.append_column("similar_group", pc.coalesce(groups, ids["doc_id"].combine_chunks()))
     return table.filter(pa.array(~gone))
 

@@ -61,7 +61,7 @@ def sums(spark: SparkSession, meta: Path) -> list[dict[str, Any]]:
     files = sorted(str(path) for path in meta.glob("*.parquet"))
     if not files:
         return []
-    frame = spark.read.parquet(*files)
+    frame = spark.read.parquet(*files).where("not withdrawn")
     # Decimals: their sums don't depend on the order in which partitions come.
     x = F.when(F.col("tokens").isNotNull(), F.col("chars")).cast("decimal(18,0)")
     y = F.col("tokens").cast("decimal(18,0)")

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pretrain_data import schema
 from pretrain_data.dataset import run_on_shards
+from pretrain_data.dedup import withdrawn
 from pretrain_data.dedup.index import sorted_keys
 from pretrain_data.dedup.mapped import load, save
 from pretrain_data.kernels import lsh, passages
@@ -86,10 +87,12 @@ def count(
     config: PassagesConfig,
     simplified: bool,
     index: bool,
+    gone: frozenset[str],
 ) -> None:
     """Find the repeated passages of `shards` (a day), counted with those of `before`; `folder_of` says where they lie.
 
-    `index` says whether the counts of `shards` are kept with the output, for days to come.
+    `index` says whether the counts of `shards` are kept with the output, for days to come; documents whose id is in
+    `gone` aren't counted.
     """
     from pyspark.sql import functions as F
 
@@ -99,7 +102,7 @@ def count(
         kept = _kept(decisions, shard)
         parts, at = [], 0
         for batch in batches:
-            mask = kept(at, batch.num_rows) & editable(batch, config)
+            mask = kept(at, batch.num_rows) & editable(batch, config) & ~withdrawn.among(batch, gone)
             at += batch.num_rows
             part = batch.filter(pa.array(mask))
             found = _find(part, config, simplified)
@@ -109,7 +112,7 @@ def count(
             save(counts / f"{shard.name}.arrow", _grouped(np.concatenate(parts, axis=1)))
         yield pa.RecordBatch.from_pydict({"shard": [shard.name]})
 
-    run.scan(["doc_id", "text", "format"], work, pa.schema([("shard", pa.string())]), shards).count()
+    run.scan(["doc_id", "source_id", "text", "format"], work, pa.schema([("shard", pa.string())]), shards).count()
     rows = _counted(run, shards, counts)
     if before:
         rows = rows.unionByName(_met(run, shards, before, counts))

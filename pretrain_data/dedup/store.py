@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pretrain_data.dataset import read_shard, run_on_shards
+from pretrain_data.formats import foreign
 from pretrain_data.kernels import minhash, similarity
 from pretrain_data.stage import Shard, StageRun
 
@@ -32,7 +34,7 @@ class Store:
     def create(self) -> None:
         """Lay out the files of known size."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, width in (("signatures", 4 * self.permutations), ("contents", 16)):
+        for name, width in (("signatures", 4 * self.permutations), ("contents", 16), ("skipped", 1)):
             with (self.folder / name).open("wb") as file:
                 file.truncate(max(1, self.documents * width))
 
@@ -46,6 +48,10 @@ class Store:
     def contents(self, mode: str = "r") -> npt.NDArray[np.void]:
         """Hashes of the documents' tokens in order."""
         return np.memmap(self.folder / "contents", CONTENT, mode, shape=(self.documents,))  # type: ignore[call-overload,no-any-return]
+
+    def skipped(self, mode: str = "r") -> npt.NDArray[np.bool_]:
+        """Documents that take part in nothing."""
+        return np.memmap(self.folder / "skipped", np.bool_, mode, shape=(self.documents,))  # type: ignore[call-overload,no-any-return]
 
     # --- shingle sets of the documents that are in a candidate pair -------------------------------
 
@@ -119,12 +125,16 @@ def numbered(run: StageRun) -> tuple[Shard, ...]:
     shards = run.source.shards
     if any(shard.rows is None for shard in shards):
 
-        def count(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
-            rows = sum(batch.num_rows for batch in batches)
+        def count(shard: Shard) -> Iterator[pa.RecordBatch]:
+            told = [foreign.rows(unit) for unit in shard.units]
+            known = [rows for rows in told if rows is not None]
+            read = len(known) < len(told)
+            rows = sum(batch.num_rows for batch in read_shard(shard, ["text"])) if read else sum(known)
             yield pa.RecordBatch.from_pydict({"shard": [shard.name], "rows": pa.array([rows], pa.int64())})
 
         schema = pa.schema([("shard", pa.string()), ("rows", pa.int64())])
-        counted = {row["shard"]: row["rows"] for row in run.scan(["text"], count, schema).collect()}
+        found = run_on_shards(run.spark, shards, count, schema, run.tasks)
+        counted = {row["shard"]: row["rows"] for row in found.collect()}
         shards = tuple(replace(shard, rows=counted[shard.name]) for shard in shards)
     first = 0
     out = []

@@ -97,12 +97,6 @@ def codec_of(file: BinaryIO) -> Codec | None:
     return None
 
 
-def is_compressed(path: str) -> bool:
-    """Whether the file begins as a gzip or zstd file does."""
-    with open(path, "rb") as file:
-        return file.read(4).startswith((GZIP, ZSTD, DICTIONARY))
-
-
 def is_member(file: BinaryIO, codec: Codec, at: int) -> bool:
     """Whether a member begins at `at`."""
     file.seek(at)

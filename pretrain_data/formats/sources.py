@@ -7,16 +7,16 @@ of which takes the records that begin in it.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
-from pretrain_data.errors import InputError
+from pretrain_data.formats.storage import InputFile, is_url
+from pretrain_data.kernels import sourcecode
 from pretrain_data.stage import Shard, Unit
 
-#: Format by the end of the name; longer ends are tried first.
+#: Format by the end of the name; longer ends are tried first. Code goes by wordlists/programming_languages.yaml.
 SUFFIXES = {
     ".warc": "warc",
     ".warc.gz": "warc",
@@ -41,95 +41,38 @@ SUFFIXES = {
     ".tex": "latex",
     ".txt": "text",
     ".rst": "text",
-    **dict.fromkeys(
-        [
-            ".py",
-            ".pyi",
-            ".c",
-            ".h",
-            ".cc",
-            ".cpp",
-            ".hpp",
-            ".cxx",
-            ".java",
-            ".scala",
-            ".kt",
-            ".go",
-            ".rs",
-            ".js",
-            ".mjs",
-            ".ts",
-            ".tsx",
-            ".jsx",
-            ".rb",
-            ".php",
-            ".pl",
-            ".lua",
-            ".r",
-            ".jl",
-            ".sh",
-            ".bash",
-            ".sql",
-            ".swift",
-            ".m",
-            ".cs",
-            ".fs",
-            ".hs",
-            ".ml",
-            ".erl",
-            ".ex",
-            ".exs",
-            ".clj",
-            ".lisp",
-            ".el",
-            ".vim",
-            ".cmake",
-            ".f90",
-            ".v",
-            ".vhd",
-        ],
-        "code",
-    ),
 }
 _LONGEST_FIRST = sorted(SUFFIXES, key=lambda s: (-len(s), s))
 
 
-def format_of(path: Path) -> str | None:
+def format_of(name: str) -> str | None:
     """The format that a file's name tells, None for a name that tells none."""
-    name = path.name.lower()
-    return next((SUFFIXES[suffix] for suffix in _LONGEST_FIRST if name.endswith(suffix)), None)
+    low = name.lower()
+    known = next((SUFFIXES[suffix] for suffix in _LONGEST_FIRST if low.endswith(suffix)), None)
+    return known or ("code" if sourcecode.language(name) is not None else None)
 
 
-def list_files(spec: str, root: Path) -> list[tuple[Path, str]]:
-    """The files that `spec` (a file, folder or glob) names, with their labels, sorted by label.
-
-    A label is the path below the folder, or below what the glob's files have in common. Hidden files and
-    folders are left out. Raises InputError where nothing is found.
-    """
-    path = root / spec
-    if path.is_dir():
-        base = path
-        found = [p for p in path.rglob("*") if p.is_file()]
-    else:
-        found = [Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file()]
-        base = Path(os.path.commonpath([p.parent for p in found])) if found else path
-    labelled = [(p, p.relative_to(base).as_posix()) for p in found]
-    labelled = [(p, label) for p, label in labelled if not any(part[0] in "._" for part in label.split("/"))]
-    if not labelled:
-        raise InputError(f"{path}: no file there")
-    return sorted(labelled, key=lambda item: item[1])
-
-
-def cut(path: Path, label: str, kind: str, shard_bytes: int) -> list[tuple[Unit, int]]:
-    """A file's units and their sizes in bytes."""
-    size = path.stat().st_size
+def cut(
+    file: InputFile, label: str, kind: str, shard_bytes: int, columns: tuple[tuple[str, str], ...] = ()
+) -> list[tuple[Unit, int]]:
+    """A file's units and their sizes in bytes; documents of it are named after `label`."""
+    size = file.size
     if kind != "warc" or size <= shard_bytes:
-        return [(Unit(str(path), kind, label=label), size)]
+        return [(Unit(file.path, kind, label=label, stamp=file.stamp, columns=columns), size)]
     pieces = -(-size // shard_bytes)
     edges = [size * i // pieces for i in range(pieces + 1)]
     return [
-        (Unit(str(path), kind, low, high if high < size else None, label), high - low) for low, high in pairwise(edges)
+        (Unit(file.path, kind, low, high if high < size else None, label, file.stamp), high - low)
+        for low, high in pairwise(edges)
     ]
+
+
+def file_stamp(unit: Unit) -> list[Any]:
+    """What changes with a unit's file: the stamp of a remote one, size and time of change of a local one."""
+    if unit.stamp or is_url(unit.path):
+        return [unit.stamp]
+    stat = os.stat(unit.path)
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 _PARTITION = re.compile(r"(?:^|/)(?:dt|date|crawl_date)=(\d{4}-\d{2}-\d{2})(?=/)")

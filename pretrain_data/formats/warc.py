@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from pretrain_data.formats.http_body import BodyError, decode
 from pretrain_data.formats.members import Codec, codec_of, inflate, is_member, open_stream
+from pretrain_data.formats.storage import open_input
 
 HEADER_ROOM = 64 << 10  # bytes of headers beside a body that may have `limit` bytes
 CHUNK = 1 << 20
@@ -57,9 +58,9 @@ def read_records(path: str, start: int, end: int | None, limit: int, file: Binar
 
     `limit` bounds the bytes of one record's body before and after decoding. Trouble comes out as records
     with an `error`: `corrupt_record`, `too_large`, `decode_error`. `file` is read in place of the path
-    where it is given; it must be seekable. Raises OSError only.
+    where it is given; it must be seekable. Raises OSError, and StorageError for remote files, only.
     """
-    with file if file is not None else open(path, "rb") as source:
+    with file if file is not None else open_input(path) as source:
         codec = codec_of(source)
         if codec is not None:
             yield from _members(source, codec, start, end, limit)

@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 SEPARATOR, SINGLE, RUN = 0, 1, 2
 LIMIT = 0x30000  # code points above are single tokens of themselves (rare Chinese) or separators
+#: Tokens that a byte of text can become at most: U+FDFA, three bytes, is spelt out in fifteen letters.
+TOKENS_A_BYTE = 5
 VERSION = 1  # of the folding; goes into manifests, since signatures of two versions don't compare
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pretrain_data.kernels.minhash import BASE, _mix, _tokens
-from pretrain_data.kernels.normalize import tables
+from pretrain_data.kernels.normalize import TOKENS_A_BYTE, tables
 from pretrain_data.kernels.textscan import text_buffers
 
 LINE, PARAGRAPH = 0, 1
@@ -110,7 +110,7 @@ def _find(data, offsets, lines, paragraphs, min_tokens, fold):  # type: ignore[n
     most *= 2
     row, start, end = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
     hashes, kind = np.empty(most, np.int64), np.empty(most, np.uint8)
-    tokens = np.empty(2 * longest + 32, np.uint64)
+    tokens = np.empty(TOKENS_A_BYTE * longest + 1, np.uint64)
     at = 0
     for d in range(documents):
         first, until = offsets[d], offsets[d + 1]

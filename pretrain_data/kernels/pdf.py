@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from datetime import date
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
@@ -12,6 +13,7 @@ import pypdfium2.raw as raw
 from pretrain_data.kernels.pdf_layout import running_text
 
 _UNMAPPED = re.compile("[\ufffd\ue000-\uf8ff\x00-\x08\x0e-\x1f]")
+_MADE = re.compile(r"D:(\d{4})(\d{2})(\d{2})")  # ISO 32000-1, 7.9.4
 MAX_UNMAPPED = 0.3  # of the characters, above which a text is none
 MIN_CHARS_PER_PAGE = 10  # a document with less on average is taken for scanned images
 
@@ -23,6 +25,9 @@ class PdfError(Exception):
         super().__init__(message)
         self.rule = rule
 
+    def __reduce__(self) -> tuple[type[PdfError], tuple[str, str]]:
+        return PdfError, (self.rule, str(self))
+
 
 @dataclass(frozen=True)
 class Pdf:
@@ -32,6 +37,8 @@ class Pdf:
     title: str | None
     pages: int
     cut: bool = False  # not all of it was read: a bound was reached
+    author: str | None = None
+    published: date | None = None  # when it was made, as it says itself
 
 
 def extract(body: bytes, max_pages: int, max_chars: int = 20_000_000, seconds: float = 60.0) -> Pdf:
@@ -43,7 +50,8 @@ def extract(body: bytes, max_pages: int, max_chars: int = 20_000_000, seconds: f
     document = open_document(body)
     try:
         count = len(document)
-        title = (document.get_metadata_value("Title") or "").strip() or None
+        title, author = ((document.get_metadata_value(key) or "").strip() or None for key in ("Title", "Author"))
+        made = _MADE.match(document.get_metadata_value("CreationDate") or "")
         pages: list[list[str]] = []
         chars, cut, begin = 0, count > max_pages, time.process_time()
         for index in range(min(count, max_pages)):
@@ -60,7 +68,15 @@ def extract(body: bytes, max_pages: int, max_chars: int = 20_000_000, seconds: f
     garbled = sum(_UNMAPPED.search(c) is not None for lines in pages for line in lines for c in line[:200])
     if garbled > MAX_UNMAPPED * chars:
         raise PdfError("pdf_no_font_map", "its fonts don't say which characters they show")
-    return Pdf("\n\n".join(t for t in running_text(pages) if t), title, count, cut)
+    text = "\n\n".join(t for t in running_text(pages) if t)
+    return Pdf(text, title, count, cut, author, made and _day(made))
+
+
+def _day(made: re.Match[str]) -> date | None:
+    try:
+        return date(int(made[1]), int(made[2]), int(made[3]))
+    except ValueError:
+        return None
 
 
 def open_document(body: bytes) -> pdfium.PdfDocument:

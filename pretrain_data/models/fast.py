@@ -49,7 +49,7 @@ class FastText:
         """Each text as a line of at most `max_tokens` words, from its head or from head, middle and tail."""
         return [line(text, max_tokens, reading) for text in texts]
 
-    def score(self, read: list[str], tokens_per_batch: int) -> np.ndarray:
+    def score(self, read: list[str], tokens_per_batch: int | None = None) -> np.ndarray:
         """Probabilities, texts × labels, each row's sum 1."""
         out = np.zeros((len(read), len(self.labels)), np.float32)
         place = {PREFIX + label: i for i, label in enumerate(self.labels)}

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from pretrain_data.errors import InputError
+from pretrain_data.errors import ConfigError, InputError
 from pretrain_data.kernels import scoring
 
 DEFAULT = "default"
@@ -33,7 +33,7 @@ class Scorer(Protocol):
 
     def read(self, texts: Sequence[str], max_tokens: int, reading: scoring.Reading = "head") -> Any: ...
 
-    def score(self, read: Any, tokens_per_batch: int) -> np.ndarray: ...
+    def score(self, read: Any, tokens_per_batch: int | None = None) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,35 @@ class Classifier:
     tokenizer: Any
     labels: tuple[str, ...]
     device: Any
+    span: tuple[float, float] | None = None  # of one logit: what stands for 0 and for 1; None: its sigmoid
 
     def read(self, texts: Sequence[str], max_tokens: int, reading: scoring.Reading = "head") -> scoring.Tokens:
         """Tokens of what is read of each text."""
         return scoring.read(self.tokenizer, texts, scoring.limit_of(self.model, max_tokens), reading)
 
-    def score(self, read: scoring.Tokens, tokens_per_batch: int) -> np.ndarray:
-        """Probabilities, texts × labels."""
-        return scoring.forward(self.model, read, tokens_per_batch, int(self.tokenizer.pad_token_id or 0))
+    def score(self, read: scoring.Tokens, tokens_per_batch: int | None = None) -> np.ndarray:
+        """Probabilities, texts × labels. A batch holds `tokens_per_batch`, by default what suits the device."""
+        return scoring.forward(
+            self.model,
+            read,
+            tokens_per_batch or scoring.batch_tokens(self.model),
+            int(self.tokenizer.pad_token_id or 0),
+            self.span,
+        )
 
-    def same_tokens(self, other: Any) -> bool:
-        """Whether `other` reads texts just as this one does, so that one tokenisation serves both."""
-        if not isinstance(other, Classifier) or scoring.limit_of(other.model, 4096) != scoring.limit_of(
-            self.model, 4096
-        ):
-            return False
-        mine, theirs = (getattr(c.tokenizer, "backend_tokenizer", None) for c in (self, other))
-        return mine is not None and theirs is not None and mine.to_str() == theirs.to_str()
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name is neither `default` nor a folder's (which may be missing)."""
+    return name != DEFAULT and local_path(name, "") is None and not name.startswith((".", "/", "~")) and "/" in name
+
+
+def index_of(label: str, labels: tuple[str, ...], model: str) -> int:
+    """The place of a label; of a single one, that. Raises ConfigError with the labels there are."""
+    if len(labels) == 1:
+        return 0
+    if label not in labels:
+        raise ConfigError(f"label: model {model} has no label {label}; it has {', '.join(labels)}")
+    return labels.index(label)
 
 
 def local_path(name: str, task: str) -> Path | None:
@@ -73,7 +85,12 @@ def local_path(name: str, task: str) -> Path | None:
 
 @cache
 def load(
-    name: str, task: str, revision: str | None = None, device: str = "cpu", precision: Precision = "auto"
+    name: str,
+    task: str,
+    revision: str | None = None,
+    device: str = "cpu",
+    precision: Precision = "auto",
+    span: tuple[float, float] | None = None,
 ) -> Scorer:
     """Load a scorer once a process. Raises InputError that says what is missing and what to do.
 
@@ -101,7 +118,7 @@ def load(
         torch.set_num_threads(1)
     model = model.to(device).eval()
     labels = tuple(str(model.config.id2label[i]) for i in range(model.config.num_labels))
-    return Classifier(model, tokenizer, labels, torch.device(device))
+    return Classifier(model, tokenizer, labels, torch.device(device), span)
 
 
 def open_tokenizer(name: str, task: str, revision: str | None) -> tuple[str, Any]:

@@ -15,6 +15,7 @@ ORDER = {
     "pii": "PiiStage",
     "dedup": "DedupStage",
     "classify": "ClassifyStage",
+    "select": "SelectStage",
     "decontaminate": "DecontaminateStage",
     "mix": "MixStage",
     "export": "ExportStage",

@@ -7,35 +7,35 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
+import pyarrow.compute as pc
+from pydantic import Field, model_validator
 
-from pretrain_data import yamltree
-from pretrain_data.errors import ConfigError
 from pretrain_data.kernels import scoring
-from pretrain_data.models import loading
+from pretrain_data.models import taxonomy
+from pretrain_data.models.config import ModelKeys, model_files, open_scorer
 from pretrain_data.stage import Processed, Shard, Stage, StageConfig
 
-TAXONOMY = Path(loading.__file__).parent / "taxonomy.yaml"
-OTHER = "other"
 DECIMALS = 4
 
 
-class ClassifyConfig(StageConfig):
-    """Which model tells domains, and the taxonomy behind them."""
+class ClassifyConfig(ModelKeys, StageConfig):
+    """Which model tells domains, the taxonomy behind them, and how sure it must be."""
 
-    model: str = Field(default=loading.DEFAULT, description="default, a folder, or a hub id of a sequence classifier.")
-    revision: str | None = Field(default=None, description="Commit of a hub checkpoint; pin it.")
-    taxonomy: Path = Field(default=TAXONOMY, description="YAML file of formats, domains and channels.")
-    max_tokens: Annotated[int, Field(ge=8, le=4096)] = Field(default=256, description="Tokens read of a document.")
-    reading: scoring.Reading = Field(
-        default="head", description="What is read of a longer document: head, or head-middle-tail (half, two quarters)."
+    taxonomy: Path = Field(default=taxonomy.FILE, description="YAML file of domains, formats and channels.")
+    sure: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.6, description="From this probability on a document has one domain; below, all that min_score allows."
     )
-    precision: loading.Precision = Field(default="auto", description="fp32, bf16, or auto: bf16 on a GPU.")
-    tokens_per_batch: Annotated[int, Field(ge=64)] = Field(
-        default=16_384, description="Tokens in one batch, padding included."
+    min_score: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.4, description="Where no domain reaches this the model abstains: the domain is `other`."
     )
-    min_score: Annotated[float, Field(ge=0, le=1)] = Field(default=0.5, description="Below this the domain is `other`.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ClassifyConfig:
+        if self.min_score > self.sure:
+            raise ValueError("min_score must not be above sure")
+        return self
 
 
 class ClassifyStage(Stage[ClassifyConfig]):
@@ -45,49 +45,57 @@ class ClassifyStage(Stage[ClassifyConfig]):
     config_class = ClassifyConfig
     shardwise = True
     needs = ("doc_id", "text")
-    adds = ("domain", "domain_score", "channel")
+    adds = ("domain", "domain_score", "domains", "channel")
 
     def __init__(self, config: ClassifyConfig) -> None:
         super().__init__(config)
-        self.taxonomy: dict[str, Any] = yamltree.load(config.taxonomy).value
-        for part in ("formats", "domains", "channels"):
-            if part not in self.taxonomy:
-                raise ConfigError(f"{config.taxonomy}: {part} is missing")
+        self.taxonomy = taxonomy.load(config.taxonomy)
 
     def resources(self) -> list[Path]:
-        folder = loading.local_path(self.config.model, "domain")
-        return [self.config.taxonomy, *([folder] if folder is not None else [])]
+        return [self.config.taxonomy, *model_files(self.config, "domain")]
 
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
-        config = self.config
-        classifier = loading.load(config.model, "domain", config.revision, scoring.device_of_task(), config.precision)
-        for batch in batches:
-            rows = batch.num_rows
-            formats = batch.column("format").to_pylist() if "format" in batch.schema.names else [None] * rows
-            languages = batch.column("lang").to_pylist() if "lang" in batch.schema.names else [None] * rows
-            domains = [self.taxonomy["formats"].get(f) for f in formats]
-            scores = np.ones(rows, np.float32)
-            asked = [i for i, domain in enumerate(domains) if domain is None]
-            texts = batch.column("text").take(pa.array(asked, pa.int64())).to_pylist()
-            read = classifier.read([t or "" for t in texts], config.max_tokens, config.reading)
-            found = classifier.score(read, config.tokens_per_batch)
-            for i, row in zip(asked, found, strict=True):
-                best = int(row.argmax())
-                scores[i] = round(float(row[best]), DECIMALS)
-                domains[i] = classifier.labels[best] if scores[i] >= config.min_score else OTHER
-            out = batch
-            for name, values in (
-                ("domain", pa.array(domains, pa.string())),
-                ("domain_score", pa.array(scores, pa.float32())),
-                ("channel", pa.array([self._channel(d, lang) for d, lang in zip(domains, languages, strict=True)])),
-            ):
-                known = out.schema.get_field_index(name)
-                out = out.set_column(known, name, values) if known >= 0 else out.append_column(name, values)
-            yield Processed(out, metrics={"asked": len(asked)})
+        scorer = open_scorer(self.config, "domain", scoring.device_of_task())
+        labels = [self.taxonomy.domain(label, self.config.model) for label in scorer.labels]
 
-    def _channel(self, domain: str | None, lang: str | None) -> str:
-        parent = self.taxonomy["domains"].get(domain, "knowledge")
-        for line in self.taxonomy["channels"]:
-            if line["parent"] == parent and line.get("lang", lang) == lang:
-                return str(line["channel"])
-        return "other-knowledge"
+        def read(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], Any]:
+            asked = np.flatnonzero([domain is None for domain in self._by_format(batch)])
+            texts = batch.column("text").take(pa.array(asked)).to_pylist()
+            return asked, scorer.read([t or "" for t in texts], self.config.max_tokens, self.config.reading)
+
+        for batch, (asked, tokens) in scoring.ahead(batches, read):
+            yield self._labelled(batch, asked, scorer.score(tokens, self.config.tokens_per_batch), labels)
+
+    def _by_format(self, batch: pa.RecordBatch) -> list[str | None]:
+        if "format" not in batch.schema.names:
+            return [None] * batch.num_rows
+        return [self.taxonomy.formats.get(f) for f in batch.column("format").to_pylist()]
+
+    def _labelled(
+        self, batch: pa.RecordBatch, asked: npt.NDArray[np.int64], found: npt.NDArray[np.float32], labels: list[str]
+    ) -> Processed:
+        domains: list[str | None] = self._by_format(batch)
+        several: list[list[str]] = [[d] if d is not None else [] for d in domains]
+        scores = np.ones(batch.num_rows, np.float32)
+        found = np.round(found, DECIMALS)
+        order = np.argsort(-found, axis=1, kind="stable")
+        for i, row, ranked in zip(asked.tolist(), found, order, strict=True):
+            scores[i] = row[ranked[0]]
+            least = self.config.min_score
+            possible = [labels[k] for k in ranked[: 1 if scores[i] >= self.config.sure else None] if row[k] >= least]
+            several[i] = list(dict.fromkeys(possible))
+            domains[i] = possible[0] if possible else taxonomy.OTHER
+        unsure = sum(len(several[i]) != 1 for i in asked.tolist())
+        langs = batch.column("lang").to_pylist() if "lang" in batch.schema.names else [None] * batch.num_rows
+        channels = [self.taxonomy.channel(str(d), lang) for d, lang in zip(domains, langs, strict=True)]
+        out = batch
+        for name, values in (
+            ("domain", pa.array(domains, pa.string())),
+            ("domain_score", pa.array(scores, pa.float32())),
+            ("domains", pa.array(several, pa.list_(pa.string()))),
+            ("channel", pa.array(channels, pa.string())),
+        ):
+            known = out.schema.get_field_index(name)
+            out = out.set_column(known, name, values) if known >= 0 else out.append_column(name, values)
+        abstained = float(pc.sum(pc.equal(out.column("domain"), taxonomy.OTHER)).as_py() or 0)
+        return Processed(out, metrics={"asked": len(asked), "unsure": unsure, "other": abstained})

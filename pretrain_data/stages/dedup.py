@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pretrain_data.dataset import run_on_shards
-from pretrain_data.dedup import curve, decisions, passages
+from pretrain_data.dedup import curve, decisions, passages, withdrawn
 from pretrain_data.dedup.candidates import candidates, edges, sign, write_sets
 from pretrain_data.dedup.config import DedupConfig
 from pretrain_data.dedup.days import Day, days, settled
@@ -29,12 +30,13 @@ from pretrain_data.dedup.index import Index, kept_of
 from pretrain_data.dedup.members import Clusters, members, sums
 from pretrain_data.dedup.store import Store, numbered
 from pretrain_data.errors import PretrainDataError
+from pretrain_data.graph import distributed
 from pretrain_data.graph.forest import Forest
 from pretrain_data.kernels import lsh, minhash, normalize
 from pretrain_data.stage import Processed, Shard, Stage, StageRun
 from pretrain_data.tokenizers import tokenizer_files
 
-#: Edges the driver holds at most (28 bytes each while the forest is made).
+#: Edges the driver holds at most (28 bytes each while the forest is made); more become a forest part by part first.
 MAX_EDGES = 40_000_000
 #: Documents that the driver marks for exact verification at most (one byte each).
 MAX_EXACT_DOCUMENTS = 2_000_000_000
@@ -53,10 +55,15 @@ class DedupStage(Stage[DedupConfig]):
         self.decisions: Path | None = None
         self.giant: str | None = None  # what `prepare` has to say about the largest cluster
         self.threshold = config.cut  # the one in force; `prepare` sets it where target_tokens decides
+        self.most_edges = MAX_EDGES  # a test sets fewer
+        self.withdrawn = withdrawn.read(config.withdrawn)
         self.repeated: dict[str, Path] = {}  # by shard: where the repeated passages of its day lie
 
     def resources(self) -> list[Path]:
         return tokenizer_files(self.config.tokenizer)
+
+    def asked(self) -> list[str]:
+        return sorted(self.withdrawn)
 
     # --- the whole dataset ----------------------------------------------------------------------
 
@@ -78,12 +85,17 @@ class DedupStage(Stage[DedupConfig]):
             for folder in (self.decisions, run.output / "graph"):
                 folder.mkdir(parents=True, exist_ok=True)
         batches = days(shards) if config.incremental else [Day("", shards)]
-        decided = settled(batches, run.unchanged, run.gone) if config.incremental else 0
+        decided = 0
+        if config.incremental:
+            touched = withdrawn.touched(run, self.name, shards, self.withdrawn)
+            decided = settled(batches, run.unchanged - touched, run.gone)
+        if self.withdrawn:
+            (run.output / withdrawn.FILE).write_text("".join(f"{i}\n" for i in sorted(self.withdrawn)))
         before = tuple(shard for day in batches[:decided] for shard in day.shards)
         new = tuple(shard for day in batches[decided:] for shard in day.shards)
         run.metrics["shards_taken_over"] = run.take_over({shard.name for shard in before})
         if self.decisions is not None and (new or not batches):
-            sign(run, new, store, config, bands)
+            sign(run, new, store, config, bands, self.withdrawn)
             run.metrics |= {"edges": 0, "clusters": 0, "largest_cluster": 0, "split_survivors": 0}
         for day in batches[decided:]:
             if self.decisions is not None:
@@ -106,7 +118,9 @@ class DedupStage(Stage[DedupConfig]):
     ) -> None:
         """Count the lines and paragraphs of what stays of `shards`."""
         config = self.config
-        passages.count(run, shards, before, self.decisions, settings, config.simplified, config.incremental)
+        passages.count(
+            run, shards, before, self.decisions, settings, config.simplified, config.incremental, self.withdrawn
+        )
         self.repeated |= {shard.name: passages.folder_of(run.scratch, shards) for shard in shards}
 
     def _day(
@@ -126,17 +140,21 @@ class DedupStage(Stage[DedupConfig]):
             self._keep(run, shards, store, bands)
 
     def _forest(self, run: StageRun, path: Path) -> Forest:
-        """The similarity forest of the edges at `path`."""
-        files = sorted(path.glob("*.parquet"))
-        found = sum(pq.ParquetFile(file).metadata.num_rows for file in files)
+        """The similarity forest of the edges at `path`; of more than the driver takes in, by forests of parts."""
+        found = distributed.count(path)
         run.metrics["edges"] += found
-        if found > MAX_EDGES:
+        if found <= self.most_edges:
+            return Forest.of(*distributed.read(path))
+        left = distributed.reduce(run.spark, path, run.scratch, self.most_edges)
+        if (needed := distributed.count(left)) > self.most_edges:
             raise PretrainDataError(
-                f"{found:,} edges at {self.config.lowest} are more than the driver holds ({MAX_EDGES:,}); "
-                "raise spacing_threshold or threshold"
+                f"the forest of {found:,} edges at {self.config.lowest} has {needed:,}, more than the driver holds "
+                f"({self.most_edges:,}); raise spacing_threshold or threshold"
             )
-        table = pa.concat_tables([pq.read_table(file) for file in files]) if files else _EDGES.empty_table()
-        return Forest.of(table["first"].to_numpy(), table["second"].to_numpy(), table["similarity"].to_numpy())
+        forest = Forest.of(*distributed.read(left))
+        distributed.check(run.spark, path, forest, run.scratch)
+        run.metrics["edges_left_by_parts"] = run.metrics.get("edges_left_by_parts", 0) + needed
+        return forest
 
     def _keep(self, run: StageRun, shards: tuple[Shard, ...], store: Store, bands: lsh.Bands) -> None:
         """Put what was not dropped into the index."""
@@ -237,7 +255,7 @@ class DedupStage(Stage[DedupConfig]):
     def process(self, batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[Processed]:
         if self.decisions is None:
             for batch in batches:
-                yield self._without_passages(Processed(_alone(batch)), shard)
+                yield self._without_passages(self._without_withdrawn(Processed(_alone(batch))), shard)
             return
         decided = pq.read_table(self.decisions / f"{shard.name.replace('/', '--')}.parquet")
         rows = decided["row"].to_numpy()
@@ -248,7 +266,8 @@ class DedupStage(Stage[DedupConfig]):
             place = np.full(batch.num_rows, -1, np.int64)
             place[rows[low:high] - at] = np.arange(high - low)
             at += batch.num_rows
-            yield self._without_passages(self._processed(batch, part, pa.array(place, mask=place < 0)), shard)
+            judged = self._processed(batch, part, pa.array(place, mask=place < 0))
+            yield self._without_passages(self._without_withdrawn(judged), shard)
 
     def _processed(self, batch: pa.RecordBatch, part: pa.Table, place: pa.Array) -> Processed:
         def column(name: str) -> pa.Array:
@@ -266,35 +285,46 @@ class DedupStage(Stage[DedupConfig]):
             detail=column("detail"),
         )
 
+    def _without_withdrawn(self, judged: Processed) -> Processed:
+        """Documents on the list go whatever they are like."""
+        gone = withdrawn.among(judged.batch, self.withdrawn)
+        return _also(judged, gone, withdrawn.RULE) if gone.any() else judged
+
     def _without_passages(self, judged: Processed, shard: Shard) -> Processed:
         """What stays, without its repeated passages; a document that is little else goes too."""
-        settings, rows = self.config.passages, judged.batch.num_rows
+        settings = self.config.passages
         if settings is None:
             return judged
-        empty = pa.array([None] * rows, pa.string())
-        rule = judged.rule if judged.rule is not None else empty
+        stays = np.ones(judged.batch.num_rows, np.bool_)
+        if judged.rule is not None:
+            stays = np.asarray(pc.is_null(judged.rule).to_numpy(zero_copy_only=False), np.bool_)
         repeated = passages.Repeated.load(self.repeated[shard.name])
-        stays = np.asarray(pc.is_null(rule).to_numpy(zero_copy_only=False), np.bool_)
         edited = passages.take_out(judged.batch, stays, repeated, settings, self.config.simplified)
-        gone = pa.array(edited.gone)
-        numbers = pa.array([None] * rows, pa.float64())
+        judged = replace(judged, batch=edited.batch, metrics=edited.metrics)
+        return _also(judged, edited.gone, passages.RULE, pa.array(edited.share), settings.drop_share)
 
-        def unless_gone(known: pa.Array | None, other: Any) -> pa.Array:
-            return pc.if_else(gone, other, numbers if known is None else known)
 
-        def only_others(known: pa.Array | None) -> pa.Array:
-            return pc.if_else(gone, pa.scalar(None, pa.string()), empty if known is None else known)
+def _also(judged: Processed, gone: Any, rule: str, value: Any = None, threshold: float | None = None) -> Processed:
+    """Drop the rows of `gone` too, by `rule`; nothing is kept in their place."""
+    rows, mask = judged.batch.num_rows, pa.array(gone)
 
-        return Processed(
-            edited.batch,
-            rule=pc.if_else(gone, passages.RULE, rule),
-            value=unless_gone(judged.value, pa.array(edited.share)),
-            threshold=unless_gone(judged.threshold, settings.drop_share),
-            kept_id=only_others(judged.kept_id),
-            kept_doc_id=only_others(judged.kept_doc_id),
-            detail=only_others(judged.detail),
-            metrics=edited.metrics,
-        )
+    def over(known: pa.Array | None, other: Any, kind: pa.DataType) -> pa.Array:
+        return pc.if_else(mask, pa.scalar(None, kind) if other is None else other, _or_null(known, rows, kind))
+
+    text, number = pa.string(), pa.float64()
+    return replace(
+        judged,
+        rule=over(judged.rule, rule, text),
+        value=over(judged.value, value, number),
+        threshold=over(judged.threshold, threshold, number),
+        kept_id=over(judged.kept_id, None, text),
+        kept_doc_id=over(judged.kept_doc_id, None, text),
+        detail=over(judged.detail, None, text),
+    )
+
+
+def _or_null(known: pa.Array | None, rows: int, kind: pa.DataType) -> pa.Array:
+    return pa.nulls(rows, kind) if known is None else known
 
 
 def _alone(batch: pa.RecordBatch, cluster: pa.Array | None = None, group: pa.Array | None = None) -> pa.RecordBatch:
@@ -305,6 +335,3 @@ def _alone(batch: pa.RecordBatch, cluster: pa.Array | None = None, group: pa.Arr
         known = batch.schema.get_field_index(name)
         batch = batch.set_column(known, name, filled) if known >= 0 else batch.append_column(name, filled)
     return batch
-
-
-_EDGES = pa.schema([("first", pa.int64()), ("second", pa.int64()), ("similarity", pa.float32())])

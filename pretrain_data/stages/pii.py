@@ -66,6 +66,11 @@ class UnsafeConfig(BaseModel):
     document_density: Annotated[float, Field(gt=0)] = Field(
         default=10.0, description="Matches in 1,000 characters from which it is dropped as unsafe_TOPIC."
     )
+    document_score: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="quality_score from which a document stays and loses its unsafe lines alone: a report about fraud "
+        "has its words too. Default: the score has no say; a document without one is dropped by density.",
+    )
     line_hits: Annotated[int, Field(ge=1)] = Field(
         default=3, description="Matches from which a line of a document that stays can be removed."
     )
@@ -89,6 +94,9 @@ class PiiConfig(StageConfig):
 
     types: tuple[str, ...] | None = Field(
         default=None, description="Types that are looked for, and secrets always. Default: all."
+    )
+    disguised: bool = Field(
+        default=True, description="Look for e-mail addresses written as `name [at] site [dot] org` or with （at） too."
     )
     actions: dict[str, Action] = Field(
         default_factory=dict,
@@ -205,7 +213,8 @@ class PiiStage(Stage[PiiConfig]):
                 metrics["boilerplate.documents"] += int((removed > 0).sum())
                 metrics["boilerplate.chars"] += int(removed.sum())
         verdict = _Verdict(len(batch))
-        scrubbed = self._without_unsafe(scrubbed, verdict, metrics)
+        scores = batch.column("quality_score") if "quality_score" in batch.schema.names else None
+        scrubbed = self._without_unsafe(scrubbed, scores, verdict, metrics)
         self._judge(spans, scrubbed, verdict)
         out = _with(_with(batch, "text", scrubbed), "pii_spans", spans.to_arrow(len(batch), schema.PII_SPANS))
         rule, value, limit = verdict.arrays()
@@ -218,7 +227,8 @@ class PiiStage(Stage[PiiConfig]):
         asked_for = set(config.types or pii.known_types()) | set(pii.secret_types())
         wanted = [name for name in pii.known_types() if name in asked_for and where.get(name) != "off"]
         kinds = tuple(name for name in wanted if name != "PERSON")
-        found = pii.find(text, kinds)
+        find = partial(pii.find, types=kinds, disguised=config.disguised)
+        found = find(text)
         hard = found.where(~found.of(pii.weak_types()))
         whole = evidence.personal(text, hard)
         if "PERSON" in wanted:
@@ -232,7 +242,7 @@ class PiiStage(Stage[PiiConfig]):
                 # What touched a name may match when it is gone.
                 with_names = np.unique(persons.rows)
                 hidden = names.hidden(text, persons)
-                again = names.within(partial(pii.find, types=kinds), hidden, with_names)
+                again = names.within(find, hidden, with_names)
                 found = found.over(again)
         return evidence.beside(
             found, [name for name, place in where.items() if place == "beside"], whole, config.beside_chars
@@ -280,7 +290,9 @@ class PiiStage(Stage[PiiConfig]):
             return f"<|{kind.lower()}:{surrogates.digest(value, self._key, kind)}|>"
         return {"placeholder": f"<|{kind.lower()}|>", "remove": "", "keep": value}[action]
 
-    def _without_unsafe(self, text: pa.Array, verdict: _Verdict, metrics: Counter[str]) -> pa.Array:
+    def _without_unsafe(
+        self, text: pa.Array, scores: pa.Array | None, verdict: _Verdict, metrics: Counter[str]
+    ) -> pa.Array:
         """Drop documents thick with words of a topic, and such lines from the others."""
         unsafe = self.config.unsafe
         matcher = _matcher(tuple(self._lists()))
@@ -288,10 +300,15 @@ class PiiStage(Stage[PiiConfig]):
             return text
         hits, rows, borders = line_hits(text, matcher)
         chars = np.maximum(pc.utf8_length(text).to_numpy(zero_copy_only=False), 1)
+        spared = np.zeros(len(text), bool)
+        if unsafe.document_score is not None and scores is not None:
+            spared = pc.fill_null(scores, -1.0).to_numpy(zero_copy_only=False) >= unsafe.document_score
         for topic, counts in zip(matcher.categories, per_document(hits, rows, len(text)), strict=True):
             density = 1000 * counts / chars
             thick = (counts >= unsafe.document_hits) & (density >= unsafe.document_density)
-            verdict.drop(f"unsafe_{topic}", density, unsafe.document_density, thick)
+            if (thick & spared).any():
+                metrics["unsafe.spared"] += int((thick & spared).sum())
+            verdict.drop(f"unsafe_{topic}", density, unsafe.document_density, thick & ~spared)
         most = hits.max(axis=0)
         lines = most >= unsafe.line_hits
         if lines.any():

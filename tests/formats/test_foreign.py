@@ -16,7 +16,7 @@ import zstandard
 from pretrain_data.dataset import Dataset, read_shard
 from pretrain_data.errors import InputError
 from pretrain_data.formats import foreign
-from pretrain_data.stage import Processed
+from pretrain_data.stage import Processed, Unit
 
 ROWS = [
     {"id": "a", "text": "first text", "lang": "en", "stars": 3},
@@ -153,3 +153,20 @@ def test_the_shared_broken_tables(shared_data: Path) -> None:
     rows, gone = read(broken / "null_and_dup_ids.parquet")
     assert len({r["doc_id"] for r in rows}) == 3
     assert [rule for rule, _ in gone] == ["null_text"]
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_the_footer_tells_how_many_documents_a_file_has(tmp_path: Path, statistics: bool) -> None:
+    """As many as reading gives: nulls and NULs, several row groups, parts of a file; None where it can't tell."""
+    texts = ["一", None, "two\0", "", None, "six"] * 5
+    path = tmp_path / "a.parquet"
+    for kind in (pa.string(), pa.large_string(), pa.binary(), pa.list_(pa.string())):
+        values: list[Any] = [None if t is None else [t] for t in texts] if pa.types.is_nested(kind) else texts
+        table = pa.table({"id": [str(i) for i in range(30)], "text": pa.array(values, kind)})
+        pq.write_table(table, path, row_group_size=7, write_statistics=statistics)
+        for start, end in ((0, None), (1, 3), (4, 5)):
+            unit = Unit(str(path), "parquet", start, end)
+            there = sum(p.batch.filter(p.rule.is_null()).num_rows for p in foreign.read_documents(unit))
+            told = foreign.rows(unit)
+            assert told == (there if statistics and kind in (pa.string(), pa.large_string()) else None)
+    assert foreign.rows(Unit(str(path), "jsonl")) is None

@@ -91,6 +91,19 @@ def test_folding_sees_through_width_case_and_punctuation() -> None:
     assert contents[0].tolist() == contents[1].tolist() != contents[2].tolist()
 
 
+def test_texts_of_what_is_spelt_out_have_room() -> None:
+    """The longest spellings by the byte, by Unicode's own tables: a page full of them once overran the buffers."""
+    most = 0.0
+    for code in range(0x80, normalize.LIMIT):
+        if not 0xD800 <= code <= 0xDFFF:
+            most = max(most, len(tokens(chr(code), True)) / len(chr(code).encode()))
+    assert most == normalize.TOKENS_A_BYTE
+    texts = ["\ufdfa" * 5000, "㌖" * 5000, "㋿" * 5000]
+    for characters in (True, False):
+        counts = minhash.sign(pa.array(texts), np.full(3, characters), 16, 5).shingles.tolist()
+        assert counts == [len(tokens(t, characters)) - 4 for t in texts]
+
+
 def test_nulls_and_texts_without_tokens_are_never_alike() -> None:
     texts = pa.array([None, "", "……", "！！！"], pa.large_string())
     _, counts, hashes = minhash.sign(texts, np.zeros(4, np.bool_), 16, 5)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pretrain_data.kernels import scoring
 from pretrain_data.models import loading
@@ -26,6 +28,30 @@ def test_head_and_head_middle_tail() -> None:
     assert row[1:17] == ids[:16]
     assert row[25:33] == ids[-8:]
     assert parts.row(1).tolist() == read.row(1).tolist()
+
+
+PIECES = [
+    "bridge ",
+    "图书馆",
+    "圖書館。",
+    "ｆｕｌｌ　",
+    "    ",
+    "\n\n",
+    "x" * 130,
+    "don't-stop/",
+    "ß",
+    "0123456789 ",
+    "😀",
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(PIECES), st.integers(1, 120)), max_size=8), st.integers(3, 60))
+def test_a_first_look_gives_the_tokens_of_the_whole(parts: list[tuple[str, int]], room: int) -> None:
+    tokenizer = loading.load("default", "quality").tokenizer  # type: ignore[attr-defined]
+    text = "".join(piece * count for piece, count in parts)
+    reach = room * scoring.CHARS_PER_TOKEN
+    whole = scoring._ids(tokenizer, [text[:reach]], room)
+    assert scoring._heads(tokenizer, [text, "short"], room)[:1] == whole
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hostile_workspace import ATTACKS, STAGES, hostile, write
 
+from pretrain_data.kernels.pii.types import known_types
 from pretrain_data.report.compare import compare
 from pretrain_data.report.figures import figures
 from pretrain_data.report.page import embedded, page, report_data, words, write_report
@@ -35,6 +36,12 @@ def test_every_word_that_the_scripts_ask_for_is_there() -> None:
         for key in re.findall(r"\bt\(\"([\w.]+)\"[,)]", path.read_text(encoding="utf-8")):
             if not key.endswith("."):
                 assert key in words()["en"], (path.name, key)
+
+
+def test_every_type_of_personal_data_has_a_name_in_both_languages() -> None:
+    wanted = {f"pii.{name}" for name in known_types()}
+    for lang in ("en", "zh"):
+        assert {key for key in words()[lang] if key.startswith("pii.")} == wanted
 
 
 def test_counts_are_those_of_the_manifests(workspace: Path) -> None:

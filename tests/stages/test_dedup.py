@@ -257,3 +257,32 @@ def test_documents_that_meet_nowhere_all_stay(tmp_path: Path, spark: Any) -> Non
     kept, dropped, out = dedup(tmp_path, spark)
     assert (list(kept), dropped) == (["only"], {})
     assert json.loads((out / "_manifest.json").read_text())["metrics"]["pairs_left_out_of_large_buckets"] == 0
+
+
+def test_more_edges_than_the_driver_holds_come_to_the_same(corpus: tuple[Path, dict[str, str]], spark: Any) -> None:
+    """With a bound just above the forest's size; one below it is an error that says what to do."""
+    folder, _ = corpus
+    same = {"threshold": 0.7, "spacing_threshold": 0.5, "verify": "exact", "chain": "keep"}
+    _, _, out = dedup(folder, spark, "driver", **same)
+    forest = pq.read_table(out / "graph" / "forest.parquet")
+    edges = json.loads((out / "_manifest.json").read_text())["metrics"]["edges"]
+    assert edges > forest.num_rows + 5
+    for bound in (forest.num_rows, forest.num_rows - 1):
+        config = folder / "bound.yaml"
+        config.write_text(
+            json.dumps({"workspace": f"bound-{bound}", "stages": {"dedup": {"input": "in.parquet", **same}}})
+        )
+        pipeline = open_pipeline(config)
+        pipeline._spark = spark
+        pipeline.stages["dedup"].most_edges = bound
+        if bound < forest.num_rows:
+            with pytest.raises(PretrainDataError, match="more than the driver holds"):
+                list(pipeline.run())
+            continue
+        (outcome,) = pipeline.run()
+        assert outcome.manifest["metrics"]["edges_left_by_parts"] == forest.num_rows
+        other = folder / f"bound-{bound}" / "dedup"
+        for part in ("documents", "dropped", "graph"):
+            files = sorted(p.relative_to(out) for p in (out / part).rglob("*.parquet"))
+            assert files
+            assert all((out / f).read_bytes() == (other / f).read_bytes() for f in files)

@@ -189,3 +189,37 @@ def test_settings_that_can_not_hold_night_after_night_are_errors(tmp_path: Path)
         config.write_text(json.dumps({"workspace": "w", "stages": {"dedup": settings}}))
         with pytest.raises(ConfigError, match="incremental needs"):
             open_pipeline(config)
+
+
+def test_a_withdrawn_document_leaves_the_index_and_earlier_days_stay(tmp_path: Path, spark: Any) -> None:
+    words = [f"w{i}" for i in range(80)]
+    own = {day: " ".join(f"{day[-2:]}x{i}" for i in range(80)) for day in DAYS}
+    arrive(tmp_path, DAYS[0], {"own-1": own[DAYS[0]]}, files=1)
+    arrive(tmp_path, DAYS[1], {"old": " ".join(words), "own-2": own[DAYS[1]]}, files=1)
+    arrive(tmp_path, DAYS[2], {"copy": " ".join(words), "own-3": own[DAYS[2]]}, files=1)
+    arrive(tmp_path, DAYS[3], {"late": " ".join([*words[:-1], "end"])}, files=1)
+    out = dedup(tmp_path, spark, "w")
+    assert {i: row["kept_id"] for i, row in rows(out, "dropped").items()} == {"copy": "old", "late": "old"}
+    listed = tmp_path / "withdrawn.txt"
+    listed.write_text("# asked for by its author\nold\n\n not-there\n")
+    settings = {"withdrawn": str(listed), "passages": {}}
+    out = dedup(tmp_path, spark, "passages", **settings)
+    assert rows(out, "dropped")["old"]["rule"] == "withdrawn"
+    settings.pop("passages")
+    out = dedup(tmp_path, spark, "w", **settings)
+    dropped = rows(out, "dropped")
+    assert {i: (row["rule"], row["kept_id"]) for i, row in dropped.items()} == {
+        "old": ("withdrawn", None),
+        "late": ("near_duplicate", "copy"),
+    }
+    assert (dropped["old"]["value"], dropped["old"]["threshold"]) == (None, None)
+    metrics = json.loads((out / "_manifest.json").read_text(encoding="utf-8"))["metrics"]
+    assert metrics["shards_taken_over"] == 1, "the day before the first that held it"
+    index = b"".join(p.read_bytes() for p in sorted((out / "index").rglob("*.arrow")))
+    assert b"old" not in index
+    assert contents(out) == contents(dedup(tmp_path, spark, "afresh", **settings))
+    listed.write_text("")
+    assert set(rows(dedup(tmp_path, spark, "w", **settings), "dropped")) == {"copy", "late"}, "and it may come back"
+    listed.unlink()
+    with pytest.raises(InputError, match="list of withdrawn documents can't be read"):
+        dedup(tmp_path, spark, "w", **settings)

@@ -234,14 +234,3 @@ def test_special_records(shared_data: Path, kind: str) -> None:
             if kind in CHINESE:
                 assert row["lang"] == "zh"
                 assert "\ufffd" not in row["text"]
-
-
-def test_special_records_under_strict_policies(shared_data: Path) -> None:
-    path = shared_data / "crawl_gold/warc/special-00000.warc.gz"
-    found = rows(path, "warc", same_payload="drop", recrawl="newest", noindex="drop")
-    rules = Counter(row["rule"] for row in found)
-    assert rules["noindex"] == 1
-    assert rules["recrawled"] == 2, "of three captures of /same the newest stays"
-    same = [row for row in found if row["url"] == "http://example.org/same" and row["rule"] != "revisit"]
-    assert max(same, key=lambda row: row["crawl_date"])["rule"] in (None, "same_payload")
-    assert {row["rule"] for row in found if "mirror2.example.net/" in (row["url"] or "")} == {"same_payload"}

@@ -88,7 +88,7 @@ def test_actions_by_type_language_and_format(tmp_path: Path) -> None:
         ({"actions": {"API_KEY": "keep"}}, "secret"),
         ({"overrides": [{"actions": {"JWT": "keep"}}]}, "secret"),
         ({"actions": {"EMAIL": "hash"}}, "key_file"),
-        ({"actions": {"PERSON": "surrogate"}, "key_file": "k"}, "no surrogate"),
+        ({"actions": {"BIRTH_DATE": "surrogate"}, "key_file": "k"}, "no surrogate"),
         ({"types": ["MAIL"]}, "unknown type"),
         ({"where": {"EMAIL": "beside"}}, "wherever"),
     ],
@@ -110,6 +110,34 @@ def test_surrogates_keep_their_form_and_are_never_found_again(kind: str, key: by
         assert re.sub(r"\w", "_", made) == re.sub(r"\w", "_", value)
     text = lead + BEFORE.get(kind, "") + made + "。"
     assert [s for s in pii.everywhere(text) if s.type != "EMAIL" or not made.endswith(".invalid")] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("请联系王小明，电话13812345678", r"请联系\w某[甲乙丙丁戊己庚辛壬癸]{2}，电话12\d{9}"),
+        ("請聯繫陳志強先生，電話13812345678", r"請聯繫\w某[甲乙丙丁戊己庚辛壬癸]{2}先生，電話12\d{9}"),
+        ("Please call Jennifer Miller on (415) 555-2671.", r"Please call \w+ [A-Z]oe-[A-Z]oe on \(000\) \d{3}-\d{4}\."),
+    ],
+)
+def test_made_up_names_are_names_and_stay_on_a_second_run(tmp_path: Path, text: str, form: str) -> None:
+    (tmp_path / "key").write_bytes(b"k")
+    settings_ = {"actions": {"PERSON": "surrogate", "PHONE": "surrogate"}, "key_file": tmp_path / "key"}
+    once = texts(run([text], **settings_))
+    assert re.fullmatch(form, once[0]), once
+    everywhere = settings_ | {"where": {"PERSON": "everywhere"}}
+    assert texts(run(once, **everywhere)) == once
+    (again,) = texts(run(["\n".join([text, text])], **settings_))
+    assert again == "\n".join(once * 2)  # the same name, the same twin
+
+
+@given(
+    st.binary(min_size=1, max_size=8), st.sampled_from(["北京市海淀区中关村大街27号", "123 Elm Street, Springfield"])
+)
+def test_made_up_addresses_are_none_to_a_pattern(key: bytes, value: str) -> None:
+    assert [
+        s for s in pii.everywhere("住址：" + surrogates.surrogate(value, key, "ADDRESS")) if s.type == "ADDRESS"
+    ] == []
 
 
 def test_secrets_go_whatever_is_looked_for() -> None:
@@ -178,6 +206,27 @@ def test_unsafe_documents_are_dropped_and_unsafe_lines_removed(tmp_path: Path) -
     done = run(["末日方舟圣火令" * 5, spam], unsafe={"topics": [], "lists": [tmp_path / "cults.zh.txt"]})
     assert done.rule is not None
     assert done.rule.to_pylist() == ["unsafe_cults", None]
+
+
+def test_a_good_score_spares_a_document_but_not_its_lines() -> None:
+    report = "记者走访了其中一家，店主说生意并不好做，邻居也有意见。"
+    thick = "赌场开业 百家乐 时时彩 北京赛车 六合彩 老虎机\n" * 2 + report
+    scores = {"quality_score": [0.9, 0.4, None]}
+    done = run([thick] * 3, scores, unsafe={"document_score": 0.8})
+    assert done.rule is not None
+    assert done.rule.to_pylist() == [None, "unsafe_gambling", "unsafe_gambling"]
+    assert texts(done)[0] == report
+    assert done.metrics["unsafe.spared"] == 1
+    unasked = run([thick] * 3, scores)
+    assert unasked.rule is not None
+    assert unasked.rule.to_pylist() == ["unsafe_gambling"] * 3
+
+
+def test_disguised_addresses_are_an_option() -> None:
+    text = "写信给li（at）pku.edu.cn或wang [at] example [dot] com，也可以发到zhao@163.com、ｌｉｓｉ＠ｑｑ．ｃｏｍ"
+    assert texts(run([text])) == ["写信给<|email|>或<|email|>，也可以发到<|email|>、<|email|>"]
+    plain = "写信给li（at）pku.edu.cn或wang [at] example [dot] com，也可以发到<|email|>、<|email|>"
+    assert texts(run([text], disguised=False)) == [plain]
 
 
 _PIECES = [

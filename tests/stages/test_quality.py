@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
+from pydantic import ValidationError
 
-from pretrain_data.errors import InputError
+from pretrain_data.errors import ConfigError, InputError
 from pretrain_data.kernels.scoring import probabilities
-from pretrain_data.models import loading
+from pretrain_data.models import loading, taxonomy
+from pretrain_data.models.taxonomy import Taxonomy
 from pretrain_data.stage import Shard
 from pretrain_data.stages.classify import ClassifyConfig, ClassifyStage
 from pretrain_data.stages.quality import QualityConfig, QualityStage
@@ -32,7 +37,7 @@ def batch(texts: list[str | None], formats: list[str], langs: list[str]) -> pa.R
 
 
 def test_formats_pass_by_and_low_prose_is_dropped() -> None:
-    stage = QualityStage(QualityConfig(min_score={"zh": 0.5, "other": 0.0}))
+    stage = QualityStage(QualityConfig(cut={"by": ["lang"], "at": 0.0, "values": {"zh": 0.5}}))
     texts = [NEWS, MENU, CODE, ENGLISH, None]
     (done,) = stage.process(
         iter([batch(texts, ["prose", "prose", "code", "prose", "latex"], ["zh", "zh", "en", "en", "und"])]),
@@ -45,6 +50,48 @@ def test_formats_pass_by_and_low_prose_is_dropped() -> None:
     assert done.rule is not None
     assert done.rule.to_pylist() == [None, "low_quality", None, None, None]
     assert done.metrics["passed_by"] == 2
+
+
+#: Texts of other formats, as they are in any crawl: a scorer of prose has never seen their like.
+FORMATTED = {
+    "code": [
+        "<ul><li>{{ item.name }}</li><li>{{ item.price }}</li></ul>\n",
+        "#define A 1\n#define B 2\n#define C 3\n#define D 4\n",
+        "export default { data() { return { 菜单: [], 购物车: {} } } }\n",
+    ],
+    "markdown": [
+        "# 安装\n\n- [首页](/)\n\n```\nmake\n```\n",
+        "| 名称 | 价格 |\n|---|---|\n| 登录 | 1 |\n| 注册 | 2 |\n",
+    ],
+    "latex": ["\\begin{align}\n a &= b \\\\\n\\end{align}\n", "0.1 & 0.2 & 0.3 \\\\\n0.4 & 0.5 & 0.6 \\\\\n"],
+}
+
+
+def dropped(config: QualityConfig, texts: list[str], formats: list[str]) -> list[bool]:
+    (done,) = QualityStage(config).process(iter([batch(list(texts), formats, ["und"] * len(texts))]), Shard("s", ()))
+    assert done.rule is not None
+    return [rule is not None for rule in done.rule.to_pylist()]
+
+
+def test_formats_are_protected_from_a_scorer_of_prose() -> None:
+    pairs = [(text, name) for name, texts in FORMATTED.items() for text in texts]
+    texts, formats = [p[0] for p in pairs], [p[1] for p in pairs]
+    naive = dropped(QualityConfig(cut=0.5, formats=("prose", *FORMATTED), count_tokens=0), texts, formats)
+    assert {f for f, lost in zip(formats, naive, strict=True) if lost} == set(FORMATTED), (
+        "what a run that scores everything would have lost"
+    )
+    assert not any(dropped(QualityConfig(cut=1.0, count_tokens=0), texts, formats))
+
+
+def test_no_formatted_document_of_the_real_ones_is_lost(shared_data: Path) -> None:
+    table = pq.read_table(shared_data / "text/quality/formatted.parquet")
+    texts = [t[:4000] for t in table["text"].to_pylist()]
+    formats = [{"math": "latex"}.get(d, d) for d in table["domain"].to_pylist()]
+    naive = dropped(
+        QualityConfig(cut=0.7, formats=("prose", *FORMATTED), max_tokens=192, count_tokens=0), texts, formats
+    )
+    assert sum(naive) > 20, "3 % of them, most of it code"
+    assert not any(dropped(QualityConfig(cut=1.0, count_tokens=0), texts, formats))
 
 
 def test_a_score_does_not_depend_on_its_batch() -> None:
@@ -69,9 +116,53 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_absent_model_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read once, from the environment
     with pytest.raises(InputError, match="nobody/no-such-model"):
         loading.load("nobody/no-such-model", "quality")
+
+
+def test_taxonomies_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+
+    def load(**changes: object) -> Taxonomy:
+        whole = taxonomy.load(taxonomy.FILE).model_dump(exclude_none=True) | changes
+        path.write_text(yaml.safe_dump(whole, allow_unicode=True))
+        return taxonomy.load(path)
+
+    assert load() == taxonomy.load(taxonomy.FILE)
+    assert load().domain("legal", "m") == "law"
+    with pytest.raises(ConfigError, match="label poem, which is no domain; did you mean poetry"):
+        load().domain("poem", "m")
+    with pytest.raises(ConfigError, match=r"formats\.code: no domain cod; did you mean code"):
+        load(formats={"code": "cod"})
+    with pytest.raises(ConfigError, match="parent math needs a line without lang"):
+        load(channels=[{"parent": p, "channel": p} for p in ("code", "cot", "knowledge")])
+    with pytest.raises(ConfigError, match=r"t\.yaml"):
+        load(chanels=[])
+
+
+def test_several_domains_where_sure_of_none_and_none_where_it_abstains(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = np.array([[0.9, 0.1, 0.0], [0.45, 0.14, 0.41], [0.4, 0.3, 0.3], [0.3, 0.31, 0.29]], np.float32)
+
+    class Model:
+        labels = ("news", "legal", "literature")
+
+        def read(self, texts: list[str], *_: object) -> list[str]:
+            return texts
+
+        def score(self, read: list[str], budget: int | None = None) -> np.ndarray:
+            return shares[: len(read)]
+
+    monkeypatch.setattr(loading, "load", lambda *_: Model())
+    stage = ClassifyStage(ClassifyConfig(sure=0.6, min_score=0.4))
+    (done,) = stage.process(
+        iter([batch(["a", "b", "x", "c", "d"], ["prose"] * 2 + ["code"] + ["prose"] * 2, ["zh"] * 5)]), Shard("s", ())
+    )
+    assert done.batch.column("domain").to_pylist() == ["news", "news", "code", "news", "other"]
+    assert done.batch.column("domains").to_pylist() == [["news"], ["news", "books"], ["code"], ["news"], []]
+    assert done.metrics == {"asked": 4, "unsure": 2, "other": 1}
+    with pytest.raises(ValidationError, match="must not be above sure"):
+        ClassifyConfig(sure=0.3, min_score=0.4)
 
 
 def test_domains_and_channels() -> None:
@@ -85,7 +176,7 @@ def test_domains_and_channels() -> None:
     channels = done.batch.column("channel").to_pylist()
     assert channels[:5] == ["zh-knowledge", "en-knowledge", "code", "math", "code"]
     assert channels[5] == "other-knowledge"
-    unsure = ClassifyStage(ClassifyConfig(min_score=1.0))
+    unsure = ClassifyStage(ClassifyConfig(min_score=1.0, sure=1.0))
     (done,) = unsure.process(iter([batch([ENGLISH], ["prose"], ["en"])]), Shard("s", ()))
     assert done.batch.column("domain").to_pylist() == ["other"]
     assert done.batch.column("channel").to_pylist() == ["en-knowledge"]

@@ -1,15 +1,17 @@
-"""The way from a page's HTML to its main text and title."""
+"""The way from a page's HTML to its main text, title, author and day."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from typing import Any
 
 from lxml import etree
 
 from pretrain_data.kernels.html.blocks import Walk
+from pretrain_data.kernels.html.meta import describe
 from pretrain_data.kernels.html.render import render
 from pretrain_data.kernels.html.select import choose
 
@@ -28,10 +30,12 @@ _DECLARED = re.compile(r"^\s*<\?xml[^>]*\?>")
 
 @dataclass(frozen=True)
 class Page:
-    """Main text and title of a page."""
+    """Main text of a page, and what it says of itself."""
 
     text: str
     title: str | None
+    author: str | None = None
+    published: date | None = None
 
 
 def extract(html: str) -> Page | None:
@@ -43,7 +47,8 @@ def extract(html: str) -> Page | None:
         return Page("", None)
     body = root.find("body")
     walk = Walk(root if body is None else body)
-    return Page(render(choose(walk)), _title(root))
+    meta = describe(root)
+    return Page(render(choose(walk)), meta.title, meta.author, meta.published)
 
 
 def _parse(html: str) -> Any:
@@ -60,14 +65,6 @@ def _parse(html: str) -> Any:
 @cache
 def _parser() -> etree.HTMLParser:
     return etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
-
-
-def _title(root: Any) -> str | None:
-    for element in root.iter("title"):
-        text = " ".join("".join(element.itertext()).split())
-        if text:
-            return text
-    return None
 
 
 def _depth(html: str) -> int:

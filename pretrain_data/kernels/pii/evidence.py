@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pretrain_data.kernels.pii.spans import Spans
+from pretrain_data.kernels.pii.surrogates import pseudonym
 from pretrain_data.kernels.pii.types import data, known_types
 
 
@@ -29,12 +30,12 @@ def personal(text: pa.Array, hard: Spans) -> npt.NDArray[np.bool_]:
 
 
 def scrubbed_before(text: pa.Array) -> npt.NDArray[np.bool_]:
-    """Which documents hold one of our placeholders: names are not looked for in them again.
+    """Which documents hold one of our placeholders or made-up names: names are not looked for in them again.
 
-    A tagger judges by what stands around, which its own placeholders change; patterns don't need this.
+    A tagger judges by what stands around, which its own replacements change; patterns don't need this.
     """
     kinds = "|".join(name.lower() for name in known_types())
-    pattern = rf"<\|(?:{kinds})(?::[0-9a-f]{{16}})?\|>"
+    pattern = rf"<\|(?:{kinds})(?::[0-9a-f]{{16}})?\|>|{pseudonym()}"
     return pc.fill_null(pc.match_substring_regex(text, pattern), False).to_numpy(zero_copy_only=False)
 
 

@@ -34,9 +34,12 @@ _VALUES = re.compile(r".*[0-9@|]", re.DOTALL)
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 
 
-def find(text: pa.Array, types: Iterable[str] | None = None) -> Spans:
-    """The spans of each document; null has none. `types`: default all."""
-    chosen = patterns(None if types is None else tuple(types))
+def find(text: pa.Array, types: Iterable[str] | None = None, disguised: bool = True) -> Spans:
+    """The spans of each document; null has none.
+
+    `types`: default all; `disguised`: those too that are written to escape machines, `name [at] site [dot] org`.
+    """
+    chosen = patterns(None if types is None else tuple(types), disguised)
     texts: dict[int, str] = {}
     taken: dict[int, list[tuple[int, int, int]]] = {}
     data, offsets = text_buffers(text)

@@ -2,7 +2,7 @@
 
 Every surrogate lies where no real value can, so that it never hits a person and is never found again (scrubbing twice
 is scrubbing once): reserved networks and domains (RFC 2606, 3849, 5737), segments and area codes that aren't given out,
-letters that plates don't use, check digits that are wrong.
+letters that plates don't use, check digits that are wrong, names that nobody bears.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 from stdnum import iban, luhn
 from stdnum.cn import ric, uscc
+
+from pretrain_data.kernels.pii.types import data
 
 HASH_CHARS = 16
 
@@ -98,6 +100,37 @@ def _plate(value: str, rng: random.Random) -> str:
     return value[0] + "I" + _like(value[2:], rng)
 
 
+def _chinese(value: str) -> bool:
+    return any("㐀" <= char <= "鿿" for char in value)
+
+
+def _stems(rng: random.Random) -> str:
+    return "".join(rng.sample(data()["pseudonyms"]["stems"], 2))
+
+
+def _unnamed(rng: random.Random) -> str:
+    return "-".join(rng.sample(data()["pseudonyms"]["unnamed"], 2))
+
+
+def _person(value: str, rng: random.Random) -> str:
+    words = data()["pseudonyms"]
+    if _chinese(value):
+        return f"{rng.choice(words['surnames'])}某{_stems(rng)}"
+    return f"{rng.choice(words['given'])} {_unnamed(rng)}"
+
+
+def _address(value: str, rng: random.Random) -> str:
+    """Without a number, so that it is none to a pattern."""
+    return f"某市某区某路{_stems(rng)}号" if _chinese(value) else f"{_unnamed(rng)} House, Nowhere"
+
+
+def pseudonym() -> str:
+    """A regular expression (RE2) for the names and addresses made here."""
+    words = data()["pseudonyms"]
+    stems, unnamed = f"[{words['stems']}]{{2}}", f"(?:{'|'.join(words['unnamed'])})"
+    return rf"[{words['surnames']}]某{stems}|某路{stems}号|\b{unnamed}-{unnamed}\b"
+
+
 def _checked(valid: Callable[[str], bool]) -> Callable[[str, random.Random], str]:
     def make(value: str, rng: random.Random) -> str:
         made = _like(value, rng)
@@ -116,6 +149,8 @@ def _mac(value: str, rng: random.Random) -> str:
 
 #: What makes the surrogate of each type that has one.
 TYPES: dict[str, Callable[[str, random.Random], str]] = {
+    "PERSON": _person,
+    "ADDRESS": _address,
     "EMAIL": _email,
     "PHONE": _phone,
     "PHONE_LANDLINE": _landline,

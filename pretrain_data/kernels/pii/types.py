@@ -67,17 +67,17 @@ def secret_types() -> tuple[str, ...]:
     return tuple(data()["secrets"])
 
 
-def entries(types: Iterable[str] | None = None) -> tuple[Entry, ...]:
-    """The entries of these types; default: of all."""
+def entries(types: Iterable[str] | None = None, disguised: bool = True) -> tuple[Entry, ...]:
+    """The entries of these types; default: of all. `disguised`: those too that are written to escape machines."""
     wanted = known_types() if types is None else tuple(types)
-    found = (_entry(name) for name in data()["types"])
+    found = (_entry(name) for name, entry in data()["types"].items() if disguised or not entry.get("disguised"))
     return tuple(entry for entry in found if entry.type in wanted)
 
 
 @cache
-def patterns(types: tuple[str, ...] | None = None) -> Patterns:
+def patterns(types: tuple[str, ...] | None = None, disguised: bool = True) -> Patterns:
     """Entries of these types with their machine; built once a process (about a second for all)."""
-    chosen = entries(types)
+    chosen = entries(types, disguised)
     names = tuple(dict.fromkeys(entry.type for entry in chosen))
     groups: dict[str, list[tuple[int, str]]] = {}
     for bit, entry in enumerate(chosen):
