@@ -26,6 +26,8 @@ from pretrain_data.rules.expression import Batch, Predicate, Vocabulary, parse
 from pretrain_data.rules.ruleset import read_rule_file, rule_file_closure
 
 REMOVED = "lines_removed"
+_COUNTED = {"signals.lines", "signals.chars", "signals.words"}
+_LINES_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,10 @@ def edit(rules: LineRules, text: pa.Array, view: Batch, options: signals.SignalO
     text = pc.fill_null(text.cast(pa.large_string()), "")
     documents = len(text)
     lines, rows, borders = split_lines(text)
-    bare = pc.ascii_rtrim(lines, characters="\n")
-    struct = signals.compute(bare, options)
-    numbers = {f"signals.{field.name}": struct.field(i).to_numpy() for i, field in enumerate(struct.type)}
+    read = frozenset().union(*(rule.test.names for rule in rules.rules))
+    numbers = _signals(lines, {name for name in read if name.startswith("signals.")} | _COUNTED, options)
     places = pa.array(rows)
-    of_lines: dict[str, Any] = {name: _at(column, rows, places) for name, column in view.items()} | numbers
+    of_lines: dict[str, Any] = {name: _at(view[name], rows, places) for name in read if name not in numbers} | numbers
     inked = numbers["signals.lines"] > 0
     gone = np.zeros(len(rows), bool)
     metrics: dict[str, float] = defaultdict(float)
@@ -106,6 +107,16 @@ def edit(rules: LineRules, text: pa.Array, view: Batch, options: signals.SignalO
     lost = np.bincount(rows, weights=numbers["signals.words"] * gone, minlength=documents)
     share = np.divide(lost, words, out=np.zeros(documents), where=words > 0)
     return Edited(without_lines(text, gone, rows, borders), share, metrics)
+
+
+def _signals(lines: pa.Array, names: set[str], options: signals.SignalOptions) -> dict[str, npt.NDArray[Any]]:
+    """The named signals of each line, without its line break; some lines at a time, for there may be millions."""
+    parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in sorted(names)}
+    for first in range(0, max(len(lines), 1), _LINES_AT_ONCE):
+        struct = signals.compute(pc.ascii_rtrim(lines.slice(first, _LINES_AT_ONCE), characters="\n"), options)
+        for name, found in parts.items():
+            found.append(struct.field(name.removeprefix("signals.")).to_numpy())
+    return {name: np.concatenate(found) for name, found in parts.items()}
 
 
 def _at(column: Any, rows: npt.NDArray[np.int64], places: pa.Array) -> Any:
