@@ -149,10 +149,11 @@ def examples(ids: pa.Array, view: Batch, rules: RuleSet, verdict: Verdict, most:
     """
     parts = [EXAMPLES.empty_table()]
     rows = len(ids)
+    known: dict[Any, npt.NDArray[np.bool_]] = {}
     for number, rule in enumerate(rules.rules):
         if rule.penalty is not None:
             continue
-        for predicate, scope in rule.variants(view, rows):
+        for predicate, scope in rule.variants(view, rows, known):
             if not predicate.atoms:
                 continue
             atom = predicate.atoms[0]
