@@ -182,19 +182,22 @@ def _models(config: Any) -> list[tuple[str, str]]:
     for stage, task in (("quality", "quality"), ("classify", "domain")):
         section = config.stage_config(stage) if config is not None else None
         if config is None or section is not None:
-            named.append((getattr(section, "model", "default"), task))
-    return named
+            parts = [section, *getattr(section, "per_lang", {}).values()]
+            named += [(getattr(part, "model", "default"), task) for part in parts]
+    return list(dict.fromkeys(named))
 
 
 def model(name: str, task: str) -> Check:
     """Whether a scorer's files are whole and can be read."""
     from safetensors import SafetensorError, safe_open
 
-    from pretrain_data.models.loading import local_path
+    from pretrain_data.models.loading import FASTTEXT, local_path
 
     folder, title = local_path(name, task), f"model {task}"
     if folder is None:
         return Check(title, WORTH_KNOWING, f"{name} is a hub id: it is fetched at the first run", "or name a folder")
+    if (folder / FASTTEXT).is_file():
+        return Check(title, GOOD, str(folder))
     files = sorted(folder.glob("*.safetensors"))
     missing = [n for n in ("config.json", "tokenizer.json") if not (folder / n).is_file()]
     if not files or missing:

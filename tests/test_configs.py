@@ -44,6 +44,7 @@ def test_shipped_clusters_lie_over_the_production_config(path: Path, tmp_path: P
     # Names that Spark knows: each is documented under a prefix of its own.
     known = (
         "spark.executor.",
+        "spark.executorEnv.",
         "spark.task.",
         "spark.speculation",
         "spark.dynamicAllocation.",

@@ -116,3 +116,10 @@ def test_an_address_becomes_the_device_that_torch_counts(visible: Any) -> None:
     assert visible("3,5", 2, "5") == "cuda:1", "torch counts within what is visible"
     assert visible("", 2) == "cuda:1", "without a schedule tasks take turns: partition 5 of 2"
     assert visible("", 0, "5") == "cpu"
+
+
+def test_a_fork_of_a_process_with_cuda_takes_the_cpu(visible: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+    monkeypatch.setattr("torch.cuda._is_in_bad_fork", lambda: True)
+    assert visible("", 8, "5") == "cpu"
+    assert os.environ["TOKENIZERS_PARALLELISM"] == "false"

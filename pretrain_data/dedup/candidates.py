@@ -188,25 +188,21 @@ def _pairs_in_buckets(keyed: Any, config: DedupConfig, first_new: int) -> Any:
     A row whose `first` is LEFT_OUT is no pair: it says how many were left out of large buckets.
     """
 
+    anchors, window = config.anchors, config.window
+
     def pair(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        rest_keys, rest = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        # A bucket may go on in the next batch: what its later rows are paired with is carried over, and no more.
+        old_keys, old, omitted = np.zeros(0, np.int64), np.zeros(0, np.int64), 0
         for batch in batches:
-            keys = np.concatenate([rest_keys, batch.column("key").to_numpy()])
-            documents = np.concatenate([rest, batch.column("document").to_numpy()])
-            # The last bucket may go on in the next batch: it waits.
-            whole = int(np.searchsorted(keys, keys[-1])) if len(keys) else 0
-            yield _paired(keys[:whole], documents[:whole], config, first_new)
-            rest_keys, rest = keys[whole:], documents[whole:]
-        yield _paired(rest_keys, rest, config, first_new)
+            keys = np.concatenate([old_keys, batch.column("key").to_numpy()])
+            documents = np.concatenate([old, batch.column("document").to_numpy()])
+            first, second, capped = lsh.bucket_pairs(keys, documents, anchors, window, first_new, len(old), omitted)
+            if capped:
+                first, second = np.append(first, LEFT_OUT), np.append(second, capped)
+            yield pa.RecordBatch.from_pydict({"first": first, "second": second})
+            old_keys, old, omitted = lsh.context(keys, documents, anchors, window, omitted)
 
     return keyed.mapInArrow(pair, "first long, second long")
-
-
-def _paired(keys: Any, documents: Any, config: DedupConfig, first_new: int) -> pa.RecordBatch:
-    first, second, capped = lsh.bucket_pairs(keys, documents, config.anchors, config.window, first_new)
-    if capped:
-        first, second = np.append(first, LEFT_OUT), np.append(second, capped)
-    return pa.RecordBatch.from_pydict({"first": first, "second": second})
 
 
 def _pairs(path: Path) -> Iterator[pa.RecordBatch]:

@@ -54,6 +54,33 @@ def write(decided: pa.Table, shards: tuple[Shard, ...], folder: Path) -> None:
         pq.write_table(part.set_column(0, "row", rows), folder / f"{shard.name.replace('/', '--')}.parquet")
 
 
+def write_forest(clusters: Clusters, days: tuple[Shard, ...] | None, folder: Path) -> None:
+    """The forest by doc_ids, as one file; or a file for each of a day's shards.
+
+    An edge belongs to the shard of its later document then, and stays with it as the nights go on.
+    """
+    forest, ids = clusters.forest, clusters.table["doc_id"].combine_chunks()
+    ends = forest.nodes[forest.first], forest.nodes[forest.second]
+    columns = {
+        "first": ids.take(pa.array(forest.first)),
+        "second": ids.take(pa.array(forest.second)),
+        "similarity": forest.similarity,
+    }
+    if clusters.exact:
+        columns["first_in_second"] = clusters.store.containments(*ends)
+        columns["second_in_first"] = clusters.store.containments(*ends[::-1])
+    table = pa.table(columns)
+    if days is None:
+        pq.write_table(table, folder / "forest.parquet", compression="zstd")
+        return
+    for shard in days:
+        start = shard.first_row or 0
+        home = (ends[1] >= start) & (ends[1] < start + (shard.rows or 0))
+        path = folder / "forest" / f"{shard.name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.filter(pa.array(home)), path, compression="zstd")
+
+
 def _details(clusters: Clusters, gone: Any, survivor: Any) -> pa.Array:
     """How much of a dropped document is in its survivor, and over which similarities the two are in one cluster."""
     forest = clusters.forest

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pretrain_data.formats import columns
 from pretrain_data.stage import StageConfig
 
+Format = Literal["auto", "warc", "jsonl", "parquet", "pdf", "html", "markdown", "latex", "text", "code"]
+
 
 class InputConfig(BaseModel):
     """One input among several."""
@@ -17,7 +19,7 @@ class InputConfig(BaseModel):
 
     path: str = Field(description="A file, folder or glob: a path, or a URL such as s3://bucket/crawl.")
     source: str = Field(default="", description="Goes into the column source. Default: the input's last folder name.")
-    format: str = Field(default="auto", description="Format of all files, or auto: by each file's name.")
+    format: Format = Field(default="auto", description="Format of all files, or auto: by each file's name.")
     columns: dict[str, str] = Field(
         default={},
         description="Of Parquet and JSONL, our column: theirs, as text: content; fields inside of others by dots "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from datasketch import MinHash
 
 from pretrain_data.kernels import minhash
 
@@ -17,6 +16,8 @@ def sign(
     text: pa.Array, characters: minhash.Flags, k: int, n: int, seed: int = minhash.SEED, simplified: bool = False
 ) -> minhash.Signed:
     """As `kernels.minhash.sign`, one Python object a document."""
+    from datasketch import MinHash  # imports SciPy: half a second in every worker that doesn't need it
+
     plain = minhash.sign(text, characters, 0, n, seed, simplified)
     values, offsets = minhash.shingle_sets(text, characters, n, simplified)
     signatures = np.empty((len(text), k), np.uint32)

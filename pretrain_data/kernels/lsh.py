@@ -63,8 +63,11 @@ def band_keys(signatures, count, rows):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def bucket_pairs(keys, documents, anchors, window, first_new=0):  # type: ignore[no-untyped-def]
+def bucket_pairs(keys, documents, anchors, window, first_new=0, done=0, omitted=0):  # type: ignore[no-untyped-def]
     """Candidate pairs of buckets, from rows sorted by (key, document), whose second is at least `first_new`.
+
+    The first `done` rows have been paired before, and are what `context` kept of the first bucket, `omitted` rows of
+    which came between its first and its last.
 
     In a bucket every document is paired with the first `anchors` and the `window` before it: all pairs in a
     bucket of up to anchors + window + 1, and a bounded number a document in a larger one. Returns (first,
@@ -78,9 +81,9 @@ def bucket_pairs(keys, documents, anchors, window, first_new=0):  # type: ignore
         for i in range(len(keys)):
             if i and keys[i] != keys[i - 1]:
                 start = i
-            if documents[i] < first_new:
+            if documents[i] < first_new or i < done:
                 continue
-            place = i - start
+            place = i - start + (omitted if start == 0 else 0)
             low = max(start, i - window)
             head = min(start + anchors, low)
             for j in range(start, head):
@@ -94,6 +97,24 @@ def bucket_pairs(keys, documents, anchors, window, first_new=0):  # type: ignore
             capped += place - (head - start) - (i - low)
         size = at
     return first, second, capped
+
+
+def context(keys: I64, documents: I64, anchors: int, window: int, omitted: int) -> tuple[I64, I64, int]:
+    """Of the last bucket what its later rows are paired with, as keys and documents, and how many rows are left out.
+
+    `omitted` are those that were left out of the first bucket already.
+    """
+    if not len(keys):
+        return keys, documents, 0
+    start = int(np.searchsorted(keys, keys[-1]))
+    omitted = omitted if start == 0 else 0
+    size = len(keys) - start
+    if size > anchors + window:
+        kept = np.r_[start : start + anchors, len(keys) - window : len(keys)]
+        omitted += size - anchors - window
+    else:
+        kept = np.arange(start, len(keys))
+    return keys[kept], documents[kept], omitted
 
 
 @nb.njit(cache=True, nogil=True, inline="always")

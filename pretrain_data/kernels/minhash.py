@@ -123,13 +123,13 @@ def _tokens(data, start, end, single_letters, fold, out):  # type: ignore[no-unt
         lead = data[i]
         if lead < 0x80:  # ASCII folds to one code point and is most of English
             i += 1
-            if fold.kind[lead] == SEPARATOR:
+            code = np.int64(fold.ascii[lead])
+            if code == 0:
                 if run != 0:
                     out[count] = _mix(run)
                     count += 1
                     run = np.uint64(0)
                 continue
-            code = np.int64(fold.folded[lead])
             if single_letters:
                 out[count] = _mix(np.uint64(code) * BASE)
                 count += 1

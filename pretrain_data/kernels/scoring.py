@@ -30,7 +30,7 @@ FIRST_LOOK = ((1.3, 5.0), (2.2, 4.0), (4.0, 1.6))
 MARGIN = 128
 #: Tokens in a batch: on a CPU as many as fit its cache (larger batches are up to 1.4 times slower), on a GPU as many as
 #: keep it busy.
-BATCH_CPU, BATCH_GPU = 2_048, 131_072
+BATCH_CPU, BATCH_GPU = 1_024, 131_072
 #: What of a text that is longer than the model reads: its head, or a half from its head and a quarter each from middle
 #: and tail.
 Reading = Literal["head", "head-middle-tail"]
@@ -275,6 +275,9 @@ def device_of_task() -> str:
     context = TaskContext.get()
     address = address_of_task(context)
     if not torch.cuda.is_available():
+        return "cpu"
+    if torch.cuda._is_in_bad_fork():  # a shard done with care, in a fork: neither CUDA nor threads came along
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
         return "cpu"
     if address is not None:
         visible = [d.strip() for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d.strip()]

@@ -41,7 +41,7 @@ class ModelKeys(BaseModel):
     precision: loading.Precision = Field(default="auto", description="fp32, bf16, or auto: bf16 on a GPU.")
     tokens_per_batch: Annotated[int, Field(ge=64)] | None = Field(
         default=None,
-        description="Tokens in one batch, padding included. Default: 2,048 on a CPU, whose cache they fit; 131,072 "
+        description="Tokens in one batch, padding included. Default: 1,024 on a CPU, whose cache they fit; 131,072 "
         "on a GPU, halved where memory runs out.",
     )
     cascade: CascadeConfig | None = Field(default=None, description="A cheap model that decides the clear cases.")
@@ -50,8 +50,9 @@ class ModelKeys(BaseModel):
     def _pinned(self) -> ModelKeys:
         if loading.is_hub_id(self.model) and not COMMIT.fullmatch(self.revision or ""):
             raise ValueError(
-                f"model {self.model} is a hub id and revision is {self.revision or 'not set'}: pin it to a commit (40 "
-                "hex digits, from the model's page, Files and versions), so that every run reads the same weights"
+                f"model {self.model} is no folder here; as a hub id it needs a revision, which is "
+                f"{self.revision or 'not set'}: pin it to a commit (40 hex digits, from the model's page, Files and "
+                "versions), so that every run reads the same weights"
             )
         return self
 

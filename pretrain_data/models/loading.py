@@ -62,8 +62,9 @@ class Classifier:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name is neither `default` nor a folder's (which may be missing)."""
-    return name != DEFAULT and local_path(name, "") is None and not name.startswith((".", "/", "~")) and "/" in name
+    """Whether a name can only be a hub's: not `default`, no folder, and not written as a path."""
+    path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    return name != DEFAULT and not path and local_path(name, "") is None
 
 
 def index_of(label: str, labels: tuple[str, ...], model: str) -> int:

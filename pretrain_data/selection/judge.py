@@ -47,11 +47,25 @@ def attribute(batch: pa.RecordBatch, name: str) -> pa.Array:
     return pc.fill_null(strings(batch, name), UNKNOWN)
 
 
-def judge(
-    batch: pa.RecordBatch, config: SelectionConfig, cuts: Cuts, seed: int, encoder: Encoder
-) -> tuple[Processed, pa.Table]:
-    """The batch and what is dropped of it; and its rows for the curve. A document without a score is kept."""
-    keep, drop = keeps(config.expression), drops(config.expression)
+def judge(batch: pa.RecordBatch, config: SelectionConfig, cuts: Cuts, seed: int) -> Processed:
+    """The batch, and what of it is dropped for which comparison. A document without a score is kept."""
+    columns = dict(view(batch, keeps(config.expression).names, seed, config.pareto_alpha))
+    columns["cut"] = cuts.of(batch)
+    unscored = np.isnan(columns["score"])
+    gone = ~(unscored | keeps(config.expression).test(columns))
+    value, threshold = drops(config.expression).evidence(columns, gone)
+    return Processed(
+        batch,
+        rule=pa.array(np.full(batch.num_rows, RULE), mask=~gone),
+        value=pa.array(value, from_pandas=True),
+        threshold=pa.array(threshold, from_pandas=True),
+        metrics={"scored": float((~unscored).sum()), "passed_by": float(unscored.sum())},
+    )
+
+
+def curve_rows(batch: pa.RecordBatch, config: SelectionConfig, seed: int, encoder: Encoder) -> pa.Table:
+    """A row a document: its groups, the last step at which it is kept, characters, and tokens where counted."""
+    keep = keeps(config.expression)
     columns = dict(view(batch, keep.names, seed, config.pareto_alpha))
     unscored = np.isnan(columns["score"])
 
@@ -60,33 +74,15 @@ def judge(
         return unscored | keep.test(columns)
 
     last = curve.last_kept(kept, batch.num_rows)
-    gone = ~kept(cuts.of(batch))
-    value, threshold = drop.evidence(columns, gone)
-    metrics = {"scored": float((~unscored).sum()), "passed_by": float(unscored.sum())}
-    processed = Processed(
-        batch,
-        rule=pa.array(np.full(batch.num_rows, RULE), mask=~gone),
-        value=pa.array(value, from_pandas=True),
-        threshold=pa.array(threshold, from_pandas=True),
-        metrics=metrics,
-    )
-    return processed, _rows(batch, last, config.count_tokens, seed, encoder)
-
-
-def _rows(batch: pa.RecordBatch, last: npt.NDArray[np.int32], share: float, seed: int, encoder: Encoder) -> pa.Table:
-    chars = pc.utf8_length(batch.column("text")).cast(pa.int64())
-    chars = pc.fill_null(chars, 0)
+    chars = pc.fill_null(pc.utf8_length(batch.column("text")), 0).cast(pa.int64())
     if "tokens" in batch.schema.names:
-        tokens = pc.fill_null(batch.column("tokens").cast(pa.int64()), 0)
-        counted = chars
+        counted, tokens = chars, pc.fill_null(batch.column("tokens").cast(pa.int64()), 0)
     else:
-        taken = np.flatnonzero(drawn(batch.column("doc_id"), seed, COUNTED) < share)
+        taken = drawn(batch.column("doc_id"), seed, COUNTED) < config.count_tokens
         found = np.zeros(batch.num_rows, np.int64)
-        if len(taken):
-            found[taken] = count_column(batch.column("text").take(pa.array(taken)), encoder)
-        mask = np.zeros(batch.num_rows, np.int64)
-        mask[taken] = 1
-        tokens, counted = pa.array(found), pc.multiply(chars, pa.array(mask))
+        if taken.any():
+            found[taken] = count_column(batch.column("text").filter(pa.array(taken)), encoder)
+        counted, tokens = pc.multiply(chars, pa.array(taken.astype(np.int64))), pa.array(found)
     ones = pa.array(np.ones(batch.num_rows, np.int64))
     groups = [attribute(batch, name) for name in curve.GROUP]
     return pa.Table.from_arrays([*groups, pa.array(last), ones, chars, counted, tokens], names=curve.SCHEMA.names)

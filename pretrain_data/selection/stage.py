@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from pretrain_data.errors import ConfigError
 from pretrain_data.kernels.tokens import Encoder
 from pretrain_data.selection import calibrate, curve
 from pretrain_data.selection.config import SelectionConfig
-from pretrain_data.selection.judge import Cuts, judge
+from pretrain_data.selection.judge import Cuts, curve_rows, judge
 from pretrain_data.stage import Processed, Shard, Stage, StageRun
 from pretrain_data.tokenizers import load_saved, load_tokenizer, tokenizer_files
 
@@ -75,16 +76,10 @@ class SelectingStage(Stage[C]):
         if self.cuts is None:
             raise ConfigError(f"{self.name}: cut.quantile looks at all documents first; run the stage from a config")
         for batch, figures in self.scored(batches):
-            processed, rows = judge(batch, self.config, self.cuts, self.seed, self.encoder)
+            processed = judge(batch, self.config, self.cuts, self.seed)
             if writer is not None:
-                writer.add(rows)
-            yield Processed(
-                batch,
-                rule=processed.rule,
-                value=processed.value,
-                threshold=processed.threshold,
-                metrics={**processed.metrics, **figures},
-            )
+                writer.add(curve_rows(batch, self.config, self.seed, self.encoder))
+            yield replace(processed, metrics={**processed.metrics, **figures})
 
     @cached_property
     def encoder(self) -> Encoder:

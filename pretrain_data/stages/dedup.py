@@ -170,8 +170,7 @@ class DedupStage(Stage[DedupConfig]):
 
     def _decide(self, run: StageRun, shards: tuple[Shard, ...], clusters: Clusters) -> None:
         """Survivors and groups of all documents that have a similar one; one small file a shard."""
-        config, forest = self.config, clusters.forest
-        nodes, table = forest.nodes, clusters.table
+        config = self.config
         if not config.incremental:
             self._plan(run, clusters)
         decided, cluster, survivor = decisions.decide(
@@ -179,38 +178,17 @@ class DedupStage(Stage[DedupConfig]):
         )
         assert self.decisions is not None
         decisions.write(decided, shards, self.decisions)
-        ids = table["doc_id"].combine_chunks()
-        starts = np.array([s.first_row or 0 for s in shards] + [sum(s.rows or 0 for s in shards)], np.int64)
-        starts[-1] += starts[0]
+        ids = clusters.table["doc_id"].combine_chunks()
         gone = decided["gone"].to_numpy(zero_copy_only=False)
-        documents = int(starts[-1] - starts[0])
+        documents = sum(shard.rows or 0 for shard in shards)
         self.giant = giant(cluster, survivor, ids, documents, config.guard) or self.giant
         sizes = np.bincount(cluster, minlength=1) if len(cluster) else np.zeros(1, np.int64)
         run.metrics["clusters"] += int((sizes > 1).sum())
         run.metrics["largest_cluster"] = max(run.metrics["largest_cluster"], int(sizes.max()))
         run.metrics["split_survivors"] += int((~gone).sum() - len(np.unique(cluster))) if len(cluster) else 0
-        kept = pa.table(
-            {
-                "first": ids.take(pa.array(forest.first)),
-                "second": ids.take(pa.array(forest.second)),
-                "similarity": forest.similarity,
-            }
-        )
-        if clusters.exact:
-            ends = nodes[forest.first], nodes[forest.second]
-            kept = kept.append_column("first_in_second", pa.array(clusters.store.containments(*ends)))
-            kept = kept.append_column("second_in_first", pa.array(clusters.store.containments(*ends[::-1])))
         versions = {"permutations": config.permutations, "shingle": config.shingle, "lowest": config.lowest}
         (run.output / "graph" / "forest.json").write_text(json.dumps(versions, indent=1))
-        if not config.incremental:
-            pq.write_table(kept, run.output / "graph" / "forest.parquet", compression="zstd")
-            return
-        # An edge belongs to the shard of its later document, and stays with it as the nights go on.
-        home = np.searchsorted(starts, nodes[forest.second], side="right") - 1
-        for i, shard in enumerate(shards):
-            path = run.output / "graph" / "forest" / f"{shard.name}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(kept.filter(pa.array(home == i)), path, compression="zstd")
+        decisions.write_forest(clusters, shards if config.incremental else None, run.output / "graph")
 
     def _plan(self, run: StageRun, clusters: Clusters) -> None:
         """Write the curve over thresholds, and take the threshold from it where a target says so."""

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from pretrain_data.kernels import scoring
+from pretrain_data.models.cascade import Cascade
 from pretrain_data.models.config import ScorerKeys, model_files, open_scorer
 from pretrain_data.selection.config import SelectionConfig
 from pretrain_data.selection.expression import strings
@@ -68,7 +69,13 @@ class QualityStage(SelectingStage[QualityConfig]):
             for part in parts:
                 found = part.scorer.score(part.read, part.keys.tokens_per_batch)
                 scores[part.rows] = np.round(found[:, part.keys.score_of(part.scorer.labels)], DECIMALS)
-            yield _with_column(batch, pa.array(scores, mask=np.isnan(scores))), {}
+            unclear = sum(len(part.read.unclear) for part in parts if isinstance(part.scorer, Cascade))
+            figures = {"left_to_encoder": float(unclear)} if self._cascades else {}
+            yield _with_column(batch, pa.array(scores, mask=np.isnan(scores))), figures
+
+    @property
+    def _cascades(self) -> bool:
+        return any(keys.cascade is not None for keys in (self.config, *self.config.per_lang.values()))
 
     def _read(self, batch: pa.RecordBatch, device: str) -> list[_Read]:
         wanted = _formats_mask(batch, self.config.formats)

@@ -2,8 +2,10 @@
 
     python scripts/bench/ingest.py FOLDER_WITH_WARCS
 
-Prints CPU seconds of the stage called in one plain process, and of a local[2] run: the whole process tree,
-with the JVM's start, and its Python workers alone (sampled from /proc, so Linux only).
+Prints CPU seconds of the stage called in one plain process, and of a local[2] run: its Python workers, and the
+whole process tree (sampled from /proc, so Linux only). A run over one tiny file tells what start-up costs,
+which is taken off: on a real crawl nobody would see it. Beside that, what the extraction of the same pages alone
+costs ours, trafilatura and resiliparse, page by page in turns.
 """
 
 from __future__ import annotations
@@ -37,6 +39,27 @@ def kernel_seconds(folder: Path) -> tuple[float, int]:
     begin = time.process_time()
     rows = sum(done.batch.num_rows for shard in shards for done in stage.process(iter(()), shard))
     return time.process_time() - begin, rows
+
+
+def extraction_seconds(folder: Path) -> tuple[int, dict[str, float]]:
+    """Pages, and CPU seconds of each extractor on them, given the same decoded text."""
+    from extraction import EXTRACTORS
+
+    from pretrain_data.formats.warc import read_records
+    from pretrain_data.kernels import charset
+
+    pages, spent = 0, dict.fromkeys(EXTRACTORS, 0.0)
+    for path in sorted(folder.glob("*.warc*")):
+        for record in read_records(str(path), 0, None, 10 << 20):
+            if record.status != 200 or "html" not in record.mime or not record.body:
+                continue
+            text = charset.decode(record.body, record.charset).text
+            pages += 1
+            for name, extract in EXTRACTORS.items():
+                begin = time.process_time()
+                extract(text)
+                spent[name] += time.process_time() - begin
+    return pages, spent
 
 
 def spark_seconds(folder: Path) -> tuple[float, float]:
@@ -80,10 +103,17 @@ def _tree(root: int) -> dict[int, tuple[str, float]]:
 def main() -> None:
     folder = Path(sys.argv[1]).resolve()
     alone, rows = kernel_seconds(folder)
+    with tempfile.TemporaryDirectory() as tiny:
+        (Path(tiny) / "a.txt").write_text("one short text to start up with")
+        start, start_python = spark_seconds(Path(tiny))
     whole, python = spark_seconds(folder)
     print(f"{rows} records: {alone:.1f} CPU s alone")
-    print(f"in Spark: {python:.1f} CPU s in Python workers ({python / alone:.2f}x)")
-    print(f"          {whole:.1f} CPU s with the JVM and start-up ({whole / alone:.2f}x)")
+    for what, total, idle in (("Python workers", python, start_python), ("everything", whole, start)):
+        ratio = (total - idle) / alone
+        print(f"in Spark, {what}: {total:.1f} CPU s, {total - idle:.1f} without start-up ({ratio:.2f}x)")
+    pages, spent = extraction_seconds(folder)
+    for name, seconds in spent.items():
+        print(f"extraction alone, {pages} pages, {name}: {seconds:.1f} CPU s, {pages / seconds:.0f} pages/s/core")
 
 
 if __name__ == "__main__":

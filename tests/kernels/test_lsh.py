@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from itertools import combinations
 
 import numpy as np
@@ -73,3 +74,30 @@ def test_of_old_documents_none_is_paired_with_another() -> None:
     first, second, capped = lsh.bucket_pairs(np.zeros(6, np.int64), np.arange(6), 1, 1, 3)
     assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 3), (2, 3), (0, 4), (3, 4), (0, 5), (4, 5)]
     assert capped == 1 + 2 + 3
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.integers(0, 3), max_size=60),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.sets(st.integers(1, 59)),
+    st.integers(0, 160),
+)
+def test_buckets_in_pieces_give_what_they_give_whole(
+    keys: list[int], anchors: int, window: int, cuts: set[int], first_new: int
+) -> None:
+    ordered, documents = np.array(sorted(keys), np.int64), np.arange(100, 100 + len(keys))
+    whole = lsh.bucket_pairs(ordered, documents, anchors, window, first_new)
+    pairs, capped = [], 0
+    old_keys, old, omitted = np.zeros(0, np.int64), np.zeros(0, np.int64), 0
+    bounds = [0, *sorted(c for c in cuts if c < len(keys)), len(keys)]
+    for low, high in itertools.pairwise(bounds):
+        both = np.concatenate([old_keys, ordered[low:high]]), np.concatenate([old, documents[low:high]])
+        first, second, more = lsh.bucket_pairs(*both, anchors, window, first_new, len(old), omitted)
+        pairs += zip(first.tolist(), second.tolist(), strict=True)
+        capped += more
+        old_keys, old, omitted = lsh.context(*both, anchors, window, omitted)
+        assert len(old) <= anchors + window, "what is carried over is bounded"
+    assert pairs == list(zip(whole[0].tolist(), whole[1].tolist(), strict=True))
+    assert capped == whole[2]

@@ -32,8 +32,10 @@ TEXTS = [
 def test_a_hub_id_is_pinned_to_a_commit() -> None:
     with pytest.raises(ValidationError, match="pin it to a commit"):
         ModelKeys(model="someone/scorer")
-    with pytest.raises(ValidationError, match="revision is main"):
+    with pytest.raises(ValidationError, match="which is main: pin it"):
         QualityConfig.model_validate({"per_lang": {"zh": {"model": "someone/scorer", "revision": "main"}}})
+    with pytest.raises(ValidationError, match="bert-base-chinese is no folder here"):
+        ModelKeys(model="bert-base-chinese")
     assert ModelKeys(model="someone/scorer", revision="0" * 40).revision == "0" * 40
     assert ModelKeys(model="/no/such/folder").revision is None, "a folder that is missing is told when it is read"
 

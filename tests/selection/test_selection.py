@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pretrain_data.errors import ConfigError, InputError
 from pretrain_data.selection import calibrate, curve
 from pretrain_data.selection.config import CutConfig, SelectionConfig
-from pretrain_data.selection.judge import Cuts, judge
+from pretrain_data.selection.judge import Cuts, curve_rows, judge
 from pretrain_data.tokenizers import load_tokenizer
 
 ROWS: list[dict[str, Any]] = [
@@ -40,7 +40,7 @@ def dropped(cuts: Cuts | None = None, rows: list[dict[str, Any]] = ROWS, seed: i
     config = SelectionConfig(count_tokens=0, **keys)
     cuts = cuts or calibrate.given(config)
     assert cuts is not None
-    done, _ = judge(batch(rows), config, cuts, seed, load_tokenizer("default"))
+    done = judge(batch(rows), config, cuts, seed)
     assert done.rule is not None
     columns = (done.batch.column("doc_id"), done.rule, done.value, done.threshold)
     return {i: (v, t) for i, r, v, t in zip(*(c.to_pylist() for c in columns), strict=True) if r is not None}
@@ -88,8 +88,9 @@ def test_what_the_input_lacks_is_named() -> None:
         dropped(keep_if="signals.digit_share < 0.5")
     with pytest.raises(InputError, match="domain"):
         dropped(keep_if='domain == "news"')
+    falling = SelectionConfig(keep_if="score < cut", cut=0.5)
     with pytest.raises(ConfigError, match="cut rises"):
-        dropped(keep_if="score < cut", cut=0.5)
+        curve_rows(batch(), falling, 7, load_tokenizer("default"))
 
 
 def test_draws_are_those_of_numpy_s_pareto_and_depend_on_the_id_alone() -> None:
@@ -136,8 +137,7 @@ def test_the_curve_knows_every_cut(documents: list[tuple[int | None, int]], step
         for i, (s, w) in enumerate(documents)
     ]
     config = SelectionConfig(keep_if="score >= cut and signals.words > 3 or signals.words > 800", cut=0, count_tokens=0)
-    _, table = judge(batch(rows), config, Cuts(), 7, load_tokenizer("default"))
-    table = curve.summed(table)
+    table = curve.summed(curve_rows(batch(rows), config, 7, load_tokenizer("default")))
     cut = step / 10_000
     kept = [s is None or (s >= step and w > 3) or w > 800 for s, w in documents]
     held = table.filter(np.asarray(table["last"].to_numpy() >= step))
