@@ -38,7 +38,7 @@ def trial(folder: Path, expression: str) -> dict[str, Any]:
         if lacking:
             raise ConfigError(f"the audit does not hold {lacking[0]}")
         verdict = rules.judge(view)
-        tally.add(view, rules, verdict)
+        tally.add(ids, view, rules, verdict)
         near = audit.nearest(pa.concat_tables([near, audit.examples(ids, view, rules, verdict)]))
         rows += len(ids)
         if rows >= MOST_ROWS:

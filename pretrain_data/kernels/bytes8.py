@@ -77,3 +77,12 @@ def hash_bytes(data: np.ndarray, start: int, end: int) -> np.uint64:
         i += 1
     h = (h ^ rest) * PRIME
     return h ^ (h >> u(32))
+
+
+@njit(cache=True, nogil=True)
+def hash_each(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """`hash_bytes` of each text of an Arrow buffer."""
+    found = np.empty(offsets.size - 1, np.uint64)
+    for row in range(found.size):
+        found[row] = hash_bytes(data, offsets[row], offsets[row + 1])
+    return found

@@ -16,7 +16,6 @@ from pretrain_data.kernels.bytes8 import PRIME, s64, u
 
 _SEEN = np.uint32(1 << 31)
 _COUNT = np.uint32((1 << 31) - 1)
-_PART, _PARTS = 1 << 15, 256  # n-grams that are looked up at once; into how many parts more are dealt
 _FIRST_BITS = 13  # a table begins with at most 2**13 slots
 
 
@@ -124,8 +123,6 @@ def repetition(
     often: np.ndarray,
     pending: np.ndarray,
     gram: np.ndarray,
-    dealt: np.ndarray,
-    dealt_gram: np.ndarray,
     top: np.ndarray,
     duplicated: np.ndarray,
 ) -> None:
@@ -137,16 +134,14 @@ def repetition(
     characters of the tokens in n-grams that occurred before, counted from left to right without overlap
     (Rae et al. 2021, table A1). Scratch of `n` + 2: `place` (uint32: where an n-gram that may occur twice
     begins, ascending), `first` (uint32: where it first does), `often` (uint32, by that place: how often it
-    does), `pending` (uint32: those to be looked up) and `gram` (uint64: their pairs), `dealt` and `dealt_gram`
-    (as these two).
+    does), `pending` (uint32: those to be looked up) and `gram` (uint64: their pairs).
     """
     for length in range(2, 5):
         top[length - 2] = ends[length - 1] - starts[0] if n >= length else 0
     left = _singles(numbers, n, origins, times, place, first)
     for length in range(2, 11):
         candidates = _longer(
-            left, slots, distinct_keys, origins, times, numbers, place, first, often, pending, gram, dealt,
-            dealt_gram,
+            left, slots, distinct_keys, origins, times, numbers, place, first, often, pending, gram
         )  # fmt: skip
         left = 0
         if length <= 4:
@@ -209,8 +204,6 @@ def _longer(
     often: np.ndarray,
     pending: np.ndarray,
     gram: np.ndarray,
-    dealt: np.ndarray,
-    dealt_gram: np.ndarray,
 ) -> int:
     """From (n-1)-grams that occur twice (`left` of them) to the n-grams that may; their number."""
     candidates = looked_up = 0
@@ -226,48 +219,10 @@ def _longer(
         gram[u(looked_up)] = u(a) << u(32) | u(b)
         candidates += takes
         looked_up += takes & new
-    if looked_up <= _PART:
-        _look_up(looked_up, slots, distinct_keys, origins, times, numbers, place, first, often, pending, gram)
-        return candidates
-    # A table of them all would outgrow the caches: they are dealt to parts by other bits of their hash first.
-    bounds = np.zeros(_PARTS + 1, np.int64)
+    number(gram, looked_up, slots, distinct_keys, origins, times, numbers)
     for k in range(looked_up):
-        bounds[u((gram[u(k)] * PRIME) >> u(24) & u(_PARTS - 1)) + u(1)] += 1
-    for part in range(_PARTS):
-        bounds[part + 1] += bounds[part]
-    ends = bounds[:_PARTS].copy()
-    for k in range(looked_up):
-        part = u((gram[u(k)] * PRIME) >> u(24) & u(_PARTS - 1))
-        at = u(ends[part])
-        ends[part] += 1
-        dealt_gram[at] = gram[u(k)]
-        dealt[at] = pending[u(k)]
-    for part in range(_PARTS):
-        a, b = bounds[part], bounds[part + 1]
-        _look_up(
-            b - a, slots, distinct_keys, origins, times, numbers, place, first, often, dealt[a:b], dealt_gram[a:b]
-        )  # fmt: skip
-    return candidates
-
-
-@njit(cache=True, nogil=True)
-def _look_up(
-    n: int,
-    slots: np.ndarray,
-    distinct_keys: np.ndarray,
-    origins: np.ndarray,
-    times: np.ndarray,
-    numbers: np.ndarray,
-    place: np.ndarray,
-    first: np.ndarray,
-    often: np.ndarray,
-    pending: np.ndarray,
-    gram: np.ndarray,
-) -> None:
-    """Where the `n` n-grams `gram` of the candidates `pending` first occur, and how often."""
-    number(gram, n, slots, distinct_keys, origins, times, numbers)
-    for k in range(n):
         one = u(numbers[u(k)])
         origin = place[u(pending[u(origins[one])])]
         first[u(pending[u(k)])] = origin
         often[origin] = times[one]
+    return candidates

@@ -140,8 +140,6 @@ def count(
     often = np.empty(size, np.uint32)
     pending = np.empty(size, np.uint32)
     gram = np.empty(size, np.uint64)
-    dealt = np.empty(size, np.uint32)
-    dealt_gram = np.empty(size, np.uint64)
     symbol_of, kinds, first, edges, targets, masks, begins, ascii_begins, words = terms
     for d in range(documents):
         out = results[d]
@@ -180,5 +178,5 @@ def count(
         _common_words(distinct_keys, times, distinct, stop_keys, out)
         repetition(
             numbers, starts, ends, tokens, slots, distinct_keys, origins, times, place, first_place, often, pending,
-            gram, dealt, dealt_gram, out[_TOP_2 : _TOP_2 + 3], out[_DUP_5 : _DUP_5 + 6],
+            gram, out[_TOP_2 : _TOP_2 + 3], out[_DUP_5 : _DUP_5 + 6],
         )  # fmt: skip

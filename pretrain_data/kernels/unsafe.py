@@ -11,10 +11,8 @@ from pretrain_data.kernels.keywords import Matcher, count
 from pretrain_data.kernels.textscan import text_buffers
 
 
-def line_hits(
-    text: pa.Array, matcher: Matcher
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Matches of each category in each line (categories, lines), each line's document, and borders of the lines.
+def split_lines(text: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The lines of all texts (large_string, not copied), each line's document, and borders of the lines.
 
     Borders are `lines + 1` places in the texts' bytes; the line break belongs to the line that it ends. An empty
     document has no line.
@@ -26,7 +24,14 @@ def line_hits(
     borders = np.flatnonzero(starts) + offsets[0]
     rows = np.searchsorted(offsets, borders[:-1], "right") - 1
     buffers = [None, pa.py_buffer(borders), pa.py_buffer(data)]
-    lines = pa.Array.from_buffers(pa.large_string(), len(borders) - 1, buffers)
+    return pa.Array.from_buffers(pa.large_string(), len(borders) - 1, buffers), rows, borders
+
+
+def line_hits(
+    text: pa.Array, matcher: Matcher
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Matches of each category in each line (categories, lines), and lines as `split_lines` has them."""
+    lines, rows, borders = split_lines(text)
     hits, _ = count(lines, matcher)
     return hits, rows, borders
 

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pretrain_data.errors import ConfigError, InputError
 from pretrain_data.rules import audit
 from pretrain_data.rules.expression import Batch
+from pretrain_data.rules.lines import REMOVED
 from pretrain_data.rules.ruleset import RuleSet, Verdict
 
 DOCUMENTS, COUNTS, EXAMPLES = "audit", "audit_counts", "audit_examples"
@@ -48,7 +49,7 @@ class AuditWriter:
 
     def add(self, ids: pa.Array, view: Batch, rules: RuleSet, verdict: Verdict) -> None:
         """Take in one batch with what the rules make of it."""
-        self.tally.add(view, rules, verdict)
+        self.tally.add(ids, view, rules, verdict)
         near = audit.examples(ids, view, rules, verdict)
         self.examples = audit.nearest(pa.concat_tables([self.examples, near]))
         table = document_table(ids, view, verdict)
@@ -78,7 +79,9 @@ def document_table(ids: pa.Array, view: Batch, verdict: Verdict) -> pa.Table:
     columns |= {name: view[name].cast(pa.string()) for name in STRINGS}
     columns["host"] = audit.host_of(view["url"])
     columns |= {name: pa.array(np.asarray(view[name], np.float32)) for name in NUMBERS}
-    columns |= {name: pa.array(view[name]) for name in view if name.startswith("signals.")}
+    columns |= {name: pa.array(view[name]) for name in view if name.startswith(("signals.", "urls."))}
+    if REMOVED in view:
+        columns[REMOVED] = pa.array(view[REMOVED])
     columns["dropped"] = pa.array(verdict.drops)
     return pa.table(columns)
 
@@ -116,11 +119,11 @@ def what_if(output: Path, rules: RuleSet) -> dict[str, Any]:
         if missing:
             raise ConfigError(f"rule {rule.name} reads {missing[0]}, which the audit does not hold; run the stage")
     tally = audit.Tally()
-    for _, view in stored_views(output):
+    for ids, view in stored_views(output):
         lacking = sorted(rules.names - set(view))
         if lacking:
             raise ConfigError(f"{output / DOCUMENTS} has no {lacking[0]}; run the rules stage anew")
-        tally.add(view, rules, rules.judge(view))
+        tally.add(ids, view, rules, rules.judge(view))
     return audit.report(tally.table().to_pylist())
 
 

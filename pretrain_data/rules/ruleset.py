@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +74,20 @@ class RuleConfig(BaseModel):
         return self
 
 
+class LineRuleConfig(BaseModel):
+    """One rule that takes lines out of documents: see `rules.lines`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Goes into the metrics.")
+    drop_if: str = Field(description="Predicate over the signals of a line and the columns of its document.")
+    at: Literal["anywhere", "head", "tail"] = Field(
+        default="anywhere", description="head, tail: only the run of lines at that end of a document that it fits."
+    )
+    let: dict[str, float | str] = Field(default_factory=dict, description="Parameters of the predicate.")
+    source: str | None = Field(default=None, description="Where the threshold comes from.")
+
+
 class RuleFile(BaseModel):
     """A file of rules."""
 
@@ -85,6 +100,10 @@ class RuleFile(BaseModel):
         default_factory=dict, description="Changes to rules of `files` by name, as under `per`."
     )
     rules: list[RuleConfig] = Field(default_factory=list)
+    lines: list[LineRuleConfig] = Field(default_factory=list, description="Rules that take out lines, in order.")
+    max_lines_removed: float | None = Field(
+        default=None, ge=0, le=1, description="Drop a document that loses more than this share of its words by lines."
+    )
 
 
 BUNDLED = Path(__file__).resolve().parent.parent / "rulesets"
@@ -168,15 +187,25 @@ class Rule:
         used = [*self.where, self.default, *(p for _, _, p in self.per if p is not None)]
         return frozenset().union(*(p.names for p in used), {column for column, _, _ in self.per})
 
-    def variants(self, batch: Batch, rows: int) -> list[tuple[Predicate, npt.NDArray[np.bool_]]]:
-        """Predicates and the documents that each one judges; no document is judged twice."""
+    def variants(
+        self, batch: Batch, rows: int, known: dict[Any, npt.NDArray[np.bool_]] | None = None
+    ) -> list[tuple[Predicate, npt.NDArray[np.bool_]]]:
+        """Predicates and the documents that each one judges; no document is judged twice.
+
+        `known` keeps what was found of this batch for the next rule: many share their `where` and `per`.
+        """
+        known = {} if known is None else known
         scope = np.ones(rows, bool)
         for predicate in self.where:
-            scope &= predicate.test(batch)
+            if predicate.text not in known:
+                known[predicate.text] = predicate.test(batch)
+            scope = scope & known[predicate.text]
         left = scope
         result = []
         for column, value, variant in self.per:
-            chosen = left & np.asarray(pc.fill_null(pc.equal(batch[column], value), False))
+            if (column, value) not in known:
+                known[column, value] = np.asarray(pc.fill_null(pc.equal(batch[column], value), False))
+            chosen = left & known[column, value]
             left = left & ~chosen
             if variant is not None and chosen.any():
                 result.append((variant, chosen))
@@ -215,8 +244,9 @@ class RuleSet:
         first = np.full(n, -1)
         value, threshold = np.full(n, np.nan), np.full(n, np.nan)
         penalty = np.zeros(n)
+        known: dict[Any, npt.NDArray[np.bool_]] = {}
         for number, rule in enumerate(self.rules):
-            for predicate, scope in rule.variants(batch, n):
+            for predicate, scope in rule.variants(batch, n, known):
                 hit = scope & predicate.test(batch)
                 fires[number] |= hit
                 if rule.penalty is not None:

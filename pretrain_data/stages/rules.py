@@ -15,159 +15,35 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pretrain_data.errors import ConfigError, PretrainDataError
 from pretrain_data.kernels import signals
-from pretrain_data.rules import audit, auditfiles, wordlists
-from pretrain_data.rules.expression import NUMBER, STRING, Batch, Vocabulary
+from pretrain_data.rules import audit, auditfiles, lines, urls, wordlists
+from pretrain_data.rules.config import (
+    NUMBERS,
+    STRINGS,
+    RulesConfig,
+    ShiftBound,
+    adjusted,
+    line_rules,
+    rule_set,
+    vocabulary,
+)
+from pretrain_data.rules.expression import Batch
 from pretrain_data.rules.ruleset import (
-    RuleConfig,
     RuleSet,
-    Variant,
-    as_configs,
-    compile_rules,
-    load_rules,
     rule_file_closure,
 )
-from pretrain_data.stage import Processed, Shard, Stage, StageConfig, StageRun
-
-#: Columns that a rule may read, and what stands for a missing or null one.
-STRINGS = {"lang": "und", "format": "prose", "source": None, "url": None, "title": None, "domain": None}
-NUMBERS = ("lang_score", "quality_score", "domain_score")
-
-
-Attribute = Literal["lang", "domain", "source", "format", "length", "host"]
+from pretrain_data.stage import Processed, Shard, Stage, StageRun
 
 #: Beside the manifest: the audit of the run, as `audit.report` makes it.
 REPORT = "audit.json"
-
-
-class ShiftBound(BaseModel):
-    """How far the rules as a whole may shift one attribute."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    share: float | None = Field(
-        default=None, ge=0, le=1, description="Largest change of one value's share of documents or tokens."
-    )
-    divergence: float | None = Field(
-        default=None, ge=0, le=1, description="Largest Jensen-Shannon divergence, in bits, of documents or tokens."
-    )
-    then: Literal["warn", "fail"] = Field(default="fail", description="What a run over the bound does.")
-
-    @model_validator(mode="after")
-    def _bounds_something(self) -> ShiftBound:
-        if self.share is None and self.divergence is None:
-            raise ValueError("needs share or divergence")
-        return self
-
-
-class RulesConfig(StageConfig):
-    """Signals and the rules over them."""
-
-    files: list[Path] = Field(
-        default_factory=lambda: [Path("web")],
-        description="Rule files, in order: paths, or names of bundled ones (web, gopher_quality, c4 ...).",
-    )
-    rules: list[RuleConfig] = Field(default_factory=list, description="Rules that come after those of `files`.")
-    adjust: dict[str, Variant] = Field(
-        default_factory=dict,
-        description="Changes to rules of `files` by name: off, other parameters, or another predicate.",
-    )
-    max_penalty: float | None = Field(
-        default=None, gt=0, description="Drop a document whose soft rules add up to more, in penalty points."
-    )
-    wordlists: list[Path] = Field(
-        default_factory=list,
-        description="Further word lists TOPIC.LANG.txt; each topic adds signals kw_TOPIC, kw_TOPIC_lines.",
-    )
-    short_line: int = Field(default=30, ge=1, description="Longest short line, in code points (FineWeb: 30).")
-    c4_min_words: int = Field(default=3, ge=0, description="Words that a line of C4 has at least.")
-    c4_max_word: int = Field(default=1000, ge=1, description="Longest word in a line of C4, in code points.")
-    audit: bool = Field(
-        default=True,
-        description="Keep the audit and every document's signals beside the documents, about 0.2 KB a document.",
-    )
-    max_shift: dict[Attribute, ShiftBound] = Field(
-        default_factory=dict,
-        description="Bounds on what the rules as a whole do to the make-up, e.g. {lang: {share: 0.05}}.",
-    )
-    infer_lang: float = Field(
-        default=0.3,
-        ge=0,
-        le=1,
-        description="Where lang is missing or und, rules see zh from this share of Han on, else en from this "
-        "share of Latin letters on. 1.0 and more of neither: und.",
-    )
-
-    @model_validator(mode="after")
-    def _audited(self) -> RulesConfig:
-        if self.max_shift and not self.audit:
-            raise ValueError("max_shift needs audit: true")
-        return self
-
-    @model_validator(mode="after")
-    def _compiles(self) -> RulesConfig:
-        if all(path.is_file() or len(path.parts) == 1 for path in [*self.files, *self.wordlists]):
-            try:
-                rule_set(self)
-            except ConfigError as error:
-                if "no rule file" not in str(error) and "can't be read" not in str(error):
-                    raise ValueError(str(error)) from None
-        return self
-
-
-def vocabulary(categories: tuple[str, ...]) -> Vocabulary:
-    """The names that rules may use, given the topics of the word lists."""
-    types = dict.fromkeys(STRINGS, STRING) | dict.fromkeys(NUMBERS, NUMBER)
-    return Vocabulary(types | {f"signals.{f.name}": NUMBER for f in signals.fields(categories)})
-
-
-def rule_set(config: RulesConfig) -> RuleSet:
-    """Compile the config's rules. Raises ConfigError that lists every fault."""
-    topics = dict.fromkeys(wordlists.topic(p) for p in [*wordlists.bundled(), *config.wordlists])
-    topics.pop(wordlists.STOP_WORDS, None)
-    configs = load_rules(config.files, config.adjust)
-    configs += as_configs("rules", config.rules)
-    return compile_rules(configs, vocabulary(tuple(topics)), config.max_penalty)
-
-
-def adjusted(config: RulesConfig, changes: list[str]) -> RulesConfig:
-    """`config` with rules changed: each change is RULE.PARAMETER=NUMBER or RULE=off.
-
-    Raises ConfigError for a change of another form and for an unknown rule or parameter.
-    """
-    adjust: dict[str, Variant] = dict(config.adjust)
-    own = {rule.name: rule for rule in config.rules}
-    for change in changes:
-        name, _, value = change.partition("=")
-        rule, _, parameter = name.partition(".")
-        if not parameter and value == "off":
-            adjust[rule] = False
-            own.pop(rule, None)
-            continue
-        try:
-            number = float(value)
-        except ValueError:
-            raise ConfigError(f"{change!r}: must be RULE.PARAMETER=NUMBER or RULE=off") from None
-        if rule in own:
-            if parameter not in own[rule].let:
-                raise ConfigError(f"{change!r}: rule {rule} has no parameter {parameter}")
-            own[rule] = own[rule].model_copy(update={"let": {**own[rule].let, parameter: number}})
-            continue
-        before = adjust.get(rule, {})
-        adjust[rule] = {**before, parameter: number} if isinstance(before, dict) else {parameter: number}
-    named = {rule.name for rule in config.rules}
-    adjust = {name: change for name, change in adjust.items() if name not in named}
-    result = config.model_copy(update={"adjust": adjust, "rules": list(own.values())})
-    rule_set(result)
-    return result
 
 
 class Rules(Stage[RulesConfig]):
@@ -185,14 +61,24 @@ class Rules(Stage[RulesConfig]):
         for path in config.wordlists:
             if not path.is_file():
                 raise ConfigError(f"stages.rules.wordlists: no word list {path}")
+        _ = self.url_lists
         _ = self.rule_set  # faults are told before anything runs
 
     def resources(self) -> list[Path]:
-        return [*rule_file_closure(self.config.files), *wordlists.bundled(), *self.config.wordlists]
+        lists = [urls.find(path) for path in self.config.url_lists]
+        return [*rule_file_closure(self.config.files), *wordlists.bundled(), *self.config.wordlists, *lists]
 
     @cached_property
     def rule_set(self) -> RuleSet:
         return rule_set(self.config)
+
+    @cached_property
+    def url_lists(self) -> dict[str, urls.UrlList]:
+        return urls.read_all(self.config.url_lists)
+
+    @cached_property
+    def line_rules(self) -> lines.LineRules:
+        return line_rules(self.config)
 
     @cached_property
     def options(self) -> signals.SignalOptions:
@@ -252,11 +138,10 @@ class Rules(Stage[RulesConfig]):
 
     def _judge(self, batches: Iterator[pa.RecordBatch], writer: auditfiles.AuditWriter | None) -> Iterator[Processed]:
         for batch in batches:
-            struct = signals.compute(batch.column("text"), self.options)
-            view = self.view(batch, struct)
+            metrics: dict[str, float] = defaultdict(float)
+            batch, struct, view = self._edited(batch, metrics)
             verdict = self.rule_set.judge(view)
             names = [*(r.name for r in self.rule_set.rules), "penalty"]
-            metrics: dict[str, float] = defaultdict(float)
             hard = np.array([r.penalty is None for r in self.rule_set.rules], bool)
             alone = verdict.fires[hard].sum(axis=0) == 1 if hard.any() else np.zeros(batch.num_rows, bool)
             for number, rule in enumerate(self.rule_set.rules):
@@ -273,8 +158,42 @@ class Rules(Stage[RulesConfig]):
                 rule=pa.array(names).take(pa.array(first, mask=first < 0)),
                 value=pa.array(verdict.value, from_pandas=True),
                 threshold=pa.array(verdict.threshold, from_pandas=True),
+                detail=self._entries(view, first),
                 metrics=metrics,
             )
+
+    def _edited(self, batch: pa.RecordBatch, metrics: dict[str, float]) -> tuple[pa.RecordBatch, pa.StructArray, Batch]:
+        """The batch without the lines that line rules take, its signals, and both as rules see them."""
+        text = batch.column("text")
+        struct = signals.compute(text, self.options)
+        view = self.view(batch, struct)
+        if not self.line_rules.rules:
+            return batch, struct, view
+        edited = lines.edit(self.line_rules, text, view, self.options)
+        for name, size in edited.metrics.items():
+            metrics[f"lines.{name}"] += size
+        changed = np.asarray(pc.not_equal(edited.text, pc.fill_null(text.cast(pa.large_string()), "")))
+        if changed.any():
+            metrics["lines.documents"] += int(changed.sum())
+            again = signals.compute(edited.text.filter(pa.array(changed)), self.options)
+            order = np.arange(len(text))
+            order[changed] = len(text) + np.arange(len(again))
+            struct = pa.concat_arrays([struct, again]).take(pa.array(order))
+            batch = _with_column(batch, "text", edited.text.cast(text.type))
+            view = self.view(batch, struct)
+        return batch, struct, {**view, lines.REMOVED: edited.share}
+
+    def _entries(self, view: Batch, first: npt.NDArray[np.int64]) -> pa.Array | None:
+        """For documents that a URL list drops, the entry that their URL meets."""
+        if not self.url_lists:
+            return None
+        detail = np.full(len(first), None, object)
+        for number, rule in enumerate(self.rule_set.rules):
+            for topic in (t for t in self.url_lists if f"urls.{t}" in rule.names):
+                lines, entries = view[f"urls.{topic}"], self.url_lists[topic].entries
+                for row in np.flatnonzero((first == number) & (lines > 0)):
+                    detail[row] = entries[int(lines[row])]
+        return pa.array(detail, pa.string())
 
     def view(self, batch: pa.RecordBatch, struct: pa.StructArray) -> Batch:
         """The columns as rules see them: missing strings filled in, language inferred where unknown."""
@@ -291,6 +210,7 @@ class Rules(Stage[RulesConfig]):
             column = batch.column(name) if name in present else pa.nulls(batch.num_rows, pa.float32())
             view[name] = column.to_numpy(zero_copy_only=False)
         view["lang"] = self._infer(view)
+        view.update(urls.columns(self.url_lists, view["url"]))  # type: ignore[arg-type]
         return view  # type: ignore[return-value]
 
     def _infer(self, view: dict[str, object]) -> pa.Array:
@@ -366,3 +286,6 @@ def _with_column(batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.Recor
     if name in batch.schema.names:
         return batch.set_column(batch.schema.get_field_index(name), name, column)
     return batch.append_column(name, column)
+
+
+__all__ = ["Rules", "RulesConfig", "ShiftBound", "adjusted", "rule_set", "vocabulary"]

@@ -1,9 +1,9 @@
 """Do our rule files decide as datatrove's own filters do? English documents, published thresholds.
 
-    python scripts/bench/rules_agreement.py DOCS.parquet... [--warc DIR] [--venv DIR] [--sample N] [--out FILE]
+    python scripts/bench/rules_agreement.py DOCS.parquet... [--warc DIR] [--sample N] [--out FILE]
 
 DOCS.parquet have `text` and `lang`; pages of --warc are extracted with resiliparse and taken where their
-<html lang> says English. datatrove is installed apart, in --venv (made where absent), because it pins what we
+<html lang> says English. datatrove is installed apart, in an environment under --work, because it pins what we
 don't want; it runs in a process of its own, on the same texts, and says for each filter which documents it
 drops and why. Documents are taken as English prose by both. Printed: agreement for each filter, and for each
 pair of reasons how often the two differ.
@@ -14,43 +14,16 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
+import harness
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rules import PACKAGES
 
-THEIR_PACKAGES = ("datatrove==0.10.1", "pyarrow", "spacy", "nltk", "regex")
 FILTERS = ("gopher_quality", "gopher_repetition", "c4", "fineweb")
-
-THEIRS = """
-import json, sys, time
-import pyarrow.parquet as pq
-from datatrove.data import Document
-from datatrove.pipeline.filters import (
-    C4QualityFilter, FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter)
-filters = {
-    "gopher_quality": GopherQualityFilter(),
-    "gopher_repetition": GopherRepetitionFilter(),
-    "c4": C4QualityFilter(),
-    "fineweb": FineWebQualityFilter(char_duplicates_ratio=0.1),
-}
-texts = pq.read_table(sys.argv[1])["text"].to_pylist()
-result = {"seconds": {}, "reasons": {}}
-for name, one in filters.items():
-    started, reasons = time.process_time(), []
-    for i, text in enumerate(texts):
-        try:
-            verdict = one.filter(Document(text=text, id=str(i)))
-        except Exception as error:
-            verdict = (False, "error: " + type(error).__name__)
-        reasons.append(None if verdict is True else "drop" if verdict is False else verdict[1])
-    result["seconds"][name] = time.process_time() - started
-    result["reasons"][name] = reasons
-json.dump(result, open(sys.argv[2], "w"))
-"""
 
 
 def english_pages(folder: Path) -> list[str]:
@@ -74,17 +47,12 @@ def english_pages(folder: Path) -> list[str]:
     return texts
 
 
-def theirs(texts: list[str], venv: Path, work: Path) -> dict:
+def theirs(texts: list[str], work: Path) -> dict:
     """Reasons and CPU seconds of datatrove's filters."""
-    python = venv / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *THEIR_PACKAGES], check=True)
-    work.mkdir(parents=True, exist_ok=True)
+    python = harness.environment_of("datatrove-filters", PACKAGES, work)
     pq.write_table(pa.table({"text": texts}), work / "texts.parquet")
-    (work / "theirs.py").write_text(THEIRS)
-    command = [str(python), "theirs.py", "texts.parquet", "theirs.json"]
-    subprocess.run(command, check=True, cwd=work)
+    program = Path(__file__).parent / "peers" / "datatrove_filters.py"
+    subprocess.run([str(python), str(program), str(work / "texts.parquet"), str(work / "theirs.json")], check=True)
     return json.loads((work / "theirs.json").read_text())
 
 
@@ -111,7 +79,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("documents", nargs="*", type=Path)
     parser.add_argument("--warc", type=Path)
-    parser.add_argument("--venv", type=Path, default=Path("work/datatrove-venv"))
     parser.add_argument("--work", type=Path, default=Path("work/rules-agreement"))
     parser.add_argument("--sample", type=int, default=1, help="take every Nth document")
     parser.add_argument("--reuse", action="store_true", help="take datatrove's answers of the last run")
@@ -123,12 +90,13 @@ def main() -> None:
     if arguments.warc:
         texts += english_pages(arguments.warc)
     texts = texts[:: arguments.sample]
+    arguments.work.mkdir(parents=True, exist_ok=True)
     size = sum(len(t.encode()) for t in texts) / 1e6
     print(f"{len(texts)} documents, {size:.1f} MB")
     if arguments.reuse:
         their = json.loads((arguments.work / "theirs.json").read_text())
     else:
-        their = theirs(texts, arguments.venv.absolute(), arguments.work)
+        their = theirs(texts, arguments.work)
     our = ours(texts)
     seconds = sum(their["seconds"].values())
     print(f"datatrove {size / seconds:.2f} MB/s, ours {size / our['seconds']:.1f} MB/s of CPU time: "

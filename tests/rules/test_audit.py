@@ -117,6 +117,41 @@ def test_lift_interval_covers_the_truth_about_19_times_in_20() -> None:
     assert 0.92 <= covered / 400 <= 0.98
 
 
+@pytest.mark.parametrize("alike", [True, False])
+def test_intervals_cover_the_truth_where_the_pages_of_a_host_share_their_fate(alike: bool) -> None:
+    """4,000 documents of 400 hosts, half of either language; a page goes at 0.3 in zh and 0.1 in en.
+
+    Alike: all pages of a host go or none does, so that the interval of single documents is far too narrow.
+    """
+    rng = np.random.default_rng(7)
+    host = np.repeat(np.arange(400), 10)
+    zh = host % 2 == 0
+    names = pa.array([f"h{h}.example" for h in host])
+    group = audit.host_groups(names, names)
+    chance = np.where(zh, 0.3, 0.1)
+    truth = 0.7 / 0.8
+    plain = wide = 0
+    for _ in range(200):
+        drawn = np.repeat(rng.random(400), 10) if alike else rng.random(4000)
+        keeps = drawn >= chance
+        counts = [np.bincount(group[rows], minlength=audit.GROUPS) for rows in (zh & keeps, zh, keeps, zh | ~zh)]
+        ratio, low, high = audit.lift(*(int(c.sum()) for c in counts))
+        half = audit.clustered(*counts)
+        assert half is not None
+        plain += low <= truth <= high
+        wide += min(low, ratio * math.exp(-half)) <= truth <= max(high, ratio * math.exp(half))
+    assert wide >= 0.9 * 200
+    assert (plain < 0.7 * 200) == alike
+
+
+def test_a_value_in_too_few_groups_has_no_interval_over_groups() -> None:
+    few = np.zeros(audit.GROUPS, np.int64)
+    few[:7] = 10
+    many = np.full(audit.GROUPS, 10)
+    assert audit.clustered(few, few, many, many) is None
+    assert audit.clustered(many, many, many, many) == pytest.approx(0)
+
+
 def test_divergence_is_symmetric_and_between_0_and_1() -> None:
     assert audit.divergence([1, 1], [2, 2]) == 0
     assert audit.divergence([1, 0], [0, 5]) == 1
