@@ -1,5 +1,5 @@
 # Thin names for the scripts; each works without make too.
-.PHONY: setup sample test
+.PHONY: setup sample test bench
 
 setup:
 	scripts/setup.sh
@@ -9,3 +9,6 @@ sample:
 
 test:
 	scripts/test.sh
+
+bench:
+	scripts/bench.sh "$(DATA)"
