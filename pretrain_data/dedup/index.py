@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pretrain_data.dataset import run_on_shards
-from pretrain_data.dedup.mapped import load, save
 from pretrain_data.dedup.store import CONTENT, Store, flush
 from pretrain_data.kernels import lsh
+from pretrain_data.mapped import load, save
 from pretrain_data.stage import Shard
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from pretrain_data import schema
 from pretrain_data.dataset import run_on_shards
 from pretrain_data.dedup import withdrawn
 from pretrain_data.dedup.index import sorted_keys
-from pretrain_data.dedup.mapped import load, save
 from pretrain_data.kernels import lsh, passages
+from pretrain_data.mapped import load, save
 from pretrain_data.stage import Shard, StageRun
 
 if TYPE_CHECKING:

@@ -38,20 +38,20 @@ def fit_report(
     if not base.names:
         raise InputError(f"no runs of order {order!r}; there are {', '.join(sorted(set(results.orders)))}")
     fit = fit_results(base, draws, seed)
-    shares = weights_of(list(fit.fits), weights)
+    normalised = weights_of(list(fit.fits), weights)
     found = recommend(fit, weights, compute, size, tokens, bounds, belief)
     if plot is not None:
         from pretrain_data.experiments import plots
 
-        plots.draw(plot, base, fit, None if found.refusals else found, shares)
+        plots.draw(plot, base, fit, None if found.refusals else found, normalised)
     return {
         "runs": len(base.names),
         "order": order,
-        "weights": shares,
+        "weights": normalised,
         "laws": {name: _law(one, fit.channels) for name, one in fit.fits.items()},
-        "orders": compare_orders(results, shares, order),
+        "orders": compare_orders(results, normalised, order),
         "recommendation": None if found.refusals else found.record(),
-        "scores": {name: _score(base, score, shares, found.loss, chance) for name, score in base.scores.items()},
+        "scores": {name: _score(base, score, normalised, found.loss, chance) for name, score in base.scores.items()},
         "warnings": found.warnings,
         "refusals": found.refusals,
     }

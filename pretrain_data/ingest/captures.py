@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import xxhash
 
 from pretrain_data.dataset import run_on_shards
+from pretrain_data.mapped import load, save
 from pretrain_data.stage import Shard, StageRun
 from pretrain_data.writer import write_atomically
 
@@ -119,13 +121,13 @@ def decide(run: StageRun, stage: str, captures_of: CapturesOf, recrawl: bool, pa
     numbers = {shard.name: i for i, shard in enumerate(shards)}
 
     def keys(shard: Shard) -> Iterator[pa.RecordBatch]:
-        table = read(folder / f"{shard.name}.arrow")
+        table = load(folder / f"{shard.name}.arrow")
         for start in range(0, table.num_rows, BATCH_ROWS):
             part = table.slice(start, BATCH_ROWS)
             yield pa.RecordBatch.from_pydict(
                 {
                     "shard": pa.array([numbers[shard.name]] * part.num_rows, pa.int32()),
-                    "row": pa.array(range(start, start + part.num_rows), pa.int64()),
+                    "row": pa.array(np.arange(start, start + part.num_rows)),
                     "url": part["url"].combine_chunks().cast(pa.binary()),
                     "payload": part["payload"].combine_chunks().cast(pa.binary()),
                     "time": part["time"].combine_chunks(),
@@ -183,18 +185,12 @@ def giving_way(output: Path, shard: str) -> dict[Place, Loser]:
     path = output / GIVING_WAY / f"{shard}.arrow"
     if not path.exists():
         return {}
-    lost = read(path)
-    places = read(output / CAPTURES / f"{shard}.arrow").select(["label", "offset", "nth"]).take(lost["row"])
+    lost = load(path)
+    places = load(output / CAPTURES / f"{shard}.arrow").select(["label", "offset", "nth"]).take(lost["row"])
     return {
         (place["label"], place["offset"], place["nth"]): Loser(row["rule"], row["kept_id"], row["detail"] or "")
         for place, row in zip(places.to_pylist(), lost.to_pylist(), strict=True)
     }
-
-
-def read(path: Path) -> pa.Table:
-    """A table of an Arrow file."""
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all()
 
 
 # --- inside ---------------------------------------------------------------------------------------
@@ -239,15 +235,8 @@ def _digests(output: Path) -> dict[str, str]:
 
 
 def _write(path: Path, table: pa.Table) -> str:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(table)
-    content = sink.getvalue().to_pybytes()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-    return xxhash.xxh3_64_hexdigest(content)
+    save(path, table, compression="zstd")
+    return xxhash.xxh3_64_hexdigest(path.read_bytes())
 
 
 def _link(source: Path, target: Path) -> None:

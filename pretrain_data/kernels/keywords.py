@@ -25,6 +25,7 @@ import pyarrow as pa
 from numba import njit
 
 from pretrain_data.kernels import keywords_match as engine
+from pretrain_data.kernels.normalize import simplified_characters
 from pretrain_data.kernels.signals_characters import ASCII_LETTERS, BEYOND, wordish
 from pretrain_data.kernels.textscan import (
     CLASS_MASK,
@@ -51,11 +52,7 @@ SEPARATORS = " \t\u00a0\u3000*·•∙・_-.~|/\\+^=#`'’‘\"“”—–…�
 @lru_cache(maxsize=1)
 def folding() -> dict[int, str]:
     """For each character from U+0080 on that folding changes: what it becomes (one character)."""
-    from opencc import OpenCC
-
-    han = [chr(c) for c in range(0x3400, 0xA000)] + [chr(c) for c in range(0xF900, 0xFB00)]
-    simplified = OpenCC("t2s").convert("\n".join(han)).split("\n")
-    to_simplified = {a: b for a, b in zip(han, simplified, strict=True) if len(b) == 1}
+    to_simplified = simplified_characters()
     folded = {}
     for code in range(0x80, TABLE_SIZE):
         char = chr(code)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from pretrain_data.kernels.normalize import simplified_characters
+
 SIMPLIFIED, TRADITIONAL, MIXED = "hans", "hant", "mixed"
 HEAD = 4000  # characters looked at
 MAIN_SHARE = 0.8  # of the telling characters, above which they decide
@@ -33,10 +35,8 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     from opencc import OpenCC
 
     han = [chr(c) for c in range(0x3400, 0xA000)]
-    joined = "\n".join(han)
-    to_simplified = OpenCC("t2s").convert(joined).split("\n")
-    to_traditional = OpenCC("s2t").convert(joined).split("\n")
-    traditional = {c for c, other in zip(han, to_simplified, strict=True) if c != other}
+    to_traditional = OpenCC("s2t").convert("\n".join(han)).split("\n")
+    traditional = simplified_characters().keys() & set(han)
     simplified = {c for c, other in zip(han, to_traditional, strict=True) if c != other}
     both = traditional & simplified
     return tuple(re.compile(f"[{''.join(sorted(chars - both))}]") for chars in (simplified, traditional))  # type: ignore[return-value]

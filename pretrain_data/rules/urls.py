@@ -43,7 +43,6 @@ def split(url: pa.Array) -> tuple[pa.Array, pa.Array]:
     return host, path
 
 
-@cache
 def plain_host(host: str) -> str:
     """A host as lists hold it: lower case, IDNA's ASCII form, no final dot."""
     host = host.lower().rstrip(".")

@@ -58,13 +58,14 @@ class ClassifyStage(Stage[ClassifyConfig]):
         scorer = open_scorer(self.config, "domain", scoring.device_of_task())
         labels = [self.taxonomy.domain(label, self.config.model) for label in scorer.labels]
 
-        def read(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], Any]:
-            asked = np.flatnonzero([domain is None for domain in self._by_format(batch)])
+        def read(batch: pa.RecordBatch) -> tuple[list[str | None], npt.NDArray[np.int64], Any]:
+            domains = self._by_format(batch)
+            asked = np.flatnonzero([domain is None for domain in domains])
             texts = batch.column("text").take(pa.array(asked)).to_pylist()
-            return asked, scorer.read([t or "" for t in texts], self.config.max_tokens, self.config.reading)
+            return domains, asked, scorer.read([t or "" for t in texts], self.config.max_tokens, self.config.reading)
 
-        for batch, (asked, tokens) in scoring.ahead(batches, read):
-            yield self._labelled(batch, asked, scorer.score(tokens, self.config.tokens_per_batch), labels)
+        for batch, (domains, asked, tokens) in scoring.ahead(batches, read):
+            yield self._labelled(batch, domains, asked, scorer.score(tokens, self.config.tokens_per_batch), labels)
 
     def _by_format(self, batch: pa.RecordBatch) -> list[str | None]:
         if "format" not in batch.schema.names:
@@ -72,9 +73,14 @@ class ClassifyStage(Stage[ClassifyConfig]):
         return [self.taxonomy.formats.get(f) for f in batch.column("format").to_pylist()]
 
     def _labelled(
-        self, batch: pa.RecordBatch, asked: npt.NDArray[np.int64], found: npt.NDArray[np.float32], labels: list[str]
+        self,
+        batch: pa.RecordBatch,
+        domains: list[str | None],
+        asked: npt.NDArray[np.int64],
+        found: npt.NDArray[np.float32],
+        labels: list[str],
     ) -> Processed:
-        domains: list[str | None] = self._by_format(batch)
+        """The batch with what `found` (asked × labels, probabilities) and the formats (`domains`, else None) say."""
         several: list[list[str]] = [[d] if d is not None else [] for d in domains]
         scores = np.ones(batch.num_rows, np.float32)
         found = np.round(found, DECIMALS)

@@ -243,7 +243,8 @@ class PiiStage(Stage[PiiConfig]):
         if "PERSON" in wanted:
             everywhere = where["PERSON"] == "everywhere"
             asked = np.ones(len(text), bool) if everywhere else whole | (hard.per_row(len(text)) > 0)
-            rows = np.flatnonzero(asked & ~evidence.scrubbed_before(text))
+            rows = np.flatnonzero(asked)
+            rows = rows[~evidence.scrubbed_before(text.take(pa.array(rows)))]
             if len(rows):
                 persons = names.within(self._engine(), text, rows)
                 persons = names.without(persons, text, self._kept)

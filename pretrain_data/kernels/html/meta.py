@@ -36,18 +36,8 @@ _ENGLISH = re.compile(
     r"(?i)\b(?:(\d{1,2})(?:st|nd|rd|th)?\s+)?(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?\s+"
     r"(?:(\d{1,2})(?:st|nd|rd|th)?\s*,?\s+)?(\d{4})\b"
 )
-_BY = re.compile(
-    r"(?i)^\s*(by\b|written by\b|author\s*[:：]|作者\s*[:：]?|文\s*[/／|｜:：]|撰文\s*[:：]?|记者\s*[:：]?)\s*"
-)
-#: Elements that may show a byline or a time, and a quick look at their names before the patterns below.
+#: Elements that may show a byline or a time.
 _SHOWING = ("span", "a", "div", "p", "address", "li", "em")
-_QUICK = re.compile("uthor|yline|date|Date|time|Time|zuozhe")
-#: Where a byline or a time is shown: class or itemprop of the element.
-_SHOWN_AUTHOR = re.compile(r"(?i)(^|[\s_-])(author|byline|post-author|zuozhe)([\s_-]?name)?($|\s)")
-_SHOWN_DATE = re.compile(
-    r"(?i)(^|[\s_-])(pub(lish(ed)?)?[_-]?(date|time)|post[_-]?date|entry-date|dateline|time-source)($|\s)"
-)
-_ABOUT_ELSE = re.compile(r"(?i)comment|related|sidebar|footer|recommend|评论")
 
 
 @dataclass(frozen=True)
@@ -79,7 +69,7 @@ def describe(root: Any) -> Meta:
     about = next(iter(sorted(_json_ld(scripts), key=_rank)), {})
     author, published = _author(named, about), _published(named, about, times)
     if author is None or published is None:
-        shown = [element for element in root.iter(*_SHOWING) if _QUICK.search(_name_of(element))]
+        shown = [element for element in root.iter(*_SHOWING) if _patterns().showing.search(_name_of(element))]
         author = author or _shown_author(shown)
         published = published or _shown_day(shown, times)
     return Meta(_title(root, titles, named, about), author, published)
@@ -129,7 +119,7 @@ def _published(named: dict[str, list[str]], about: dict[str, Any], times: list[A
 
 def _shown_author(shown: list[Any]) -> str | None:
     named = [element for element in shown if element.get("rel") == "author"]
-    named += [element for element in shown if _SHOWN_AUTHOR.search(_name_of(element))]
+    named += [element for element in shown if _patterns().author.search(_name_of(element))]
     named = [element for element in named if not _is_elsewhere(element)]
     texts = (text for element in named if (text := _text_of(element)) and len(text) <= 2 * AUTHOR_CHARS)
     return next((found for text in texts if (found := _people([text]))), None)
@@ -137,7 +127,7 @@ def _shown_author(shown: list[Any]) -> str | None:
 
 def _shown_day(shown: list[Any], times: list[Any]) -> date | None:
     texts = [e.get("datetime") or _text_of(e) for e in times if not _is_elsewhere(e)][:1]
-    dated = (e for e in shown if _SHOWN_DATE.search(_name_of(e)) and not _is_elsewhere(e))
+    dated = (e for e in shown if _patterns().date.search(_name_of(e)) and not _is_elsewhere(e))
     texts += [_text_of(element) for element in islice(dated, 3)]
     return next((found for text in texts if text and (found := day(text))), None)
 
@@ -194,8 +184,8 @@ def _people(names: list[str]) -> str | None:
 
 def _person(raw: str) -> str | None:
     parts = " ".join(raw.split()).split("|")
-    name = next((part for part in parts if _BY.match(part)), parts[0])
-    name = _BY.sub("", name).strip(" ,;，；、-–—:：")
+    name = next((part for part in parts if _patterns().byline.match(part)), parts[0])
+    name = _patterns().byline.sub("", name).strip(" ,;，；、-–—:：")
     if not name or len(name) > AUTHOR_CHARS or "://" in name or name.startswith(("www.", "@", "{")) or day(name):
         return None
     return name if any(c.isalpha() for c in name) and name.lower() not in _lists()["nobody"] else None
@@ -207,7 +197,9 @@ def _name_of(element: Any) -> str:
 
 def _is_elsewhere(element: Any) -> bool:
     for above in element.iterancestors():
-        if above.tag in ("aside", "footer", "nav") or _ABOUT_ELSE.search(f"{above.get('class')} {above.get('id')}"):
+        if above.tag in ("aside", "footer", "nav") or _patterns().elsewhere.search(
+            f"{above.get('class')} {above.get('id')}"
+        ):
             return True
     return False
 
@@ -231,3 +223,26 @@ def _date(year: int, month: int, number: int) -> date | None:
 def _lists() -> dict[str, list[str]]:
     found: dict[str, list[str]] = yaml.safe_load(LISTS.read_text(encoding="utf-8"))
     return found
+
+
+@dataclass(frozen=True)
+class _Patterns:
+    """The page's words of wordlists/page_meta.yaml, compiled."""
+
+    byline: re.Pattern[str]
+    showing: re.Pattern[str]
+    author: re.Pattern[str]
+    date: re.Pattern[str]
+    elsewhere: re.Pattern[str]
+
+
+@cache
+def _patterns() -> _Patterns:
+    words = {name: "|".join(found) for name, found in _lists().items()}
+    return _Patterns(
+        byline=re.compile(rf"(?i)^\s*(?:{words['bylines']})\s*"),
+        showing=re.compile(words["showing"]),
+        author=re.compile(rf"(?i)(?:^|[\s_-])(?:{words['shown_author']})(?:$|\s)"),
+        date=re.compile(rf"(?i)(?:^|[\s_-])(?:{words['shown_date']})(?:$|\s)"),
+        elsewhere=re.compile(rf"(?i){words['elsewhere']}"),
+    )

@@ -7,7 +7,6 @@ letters that plates don't use, check digits that are wrong, names that nobody be
 
 from __future__ import annotations
 
-import calendar
 import hashlib
 import random
 import re
@@ -135,7 +134,7 @@ def _birth_date(value: str, rng: random.Random) -> str:
         return f"{rng.randrange(1, 10 if len(found[0]) == 1 else 13):0{len(found[0])}}"
 
     def month(found: re.Match[str]) -> str:
-        name = rng.choice(calendar.month_name[1:])
+        name: str = rng.choice(data()["pseudonyms"]["months"])
         return name if len(found[0]) > 3 else name[:3]
 
     return re.sub(r"[0-9]+", figures, re.sub(r"[A-Z][a-z]{2,8}", month, _ascii(value)))
