@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,11 @@ def test_the_readme_s_configs_validate(tmp_path: Path) -> None:
     for block in blocks:
         (tmp_path / "c.yaml").write_text(block, encoding="utf-8")
         assert list(open_pipeline(tmp_path / "c.yaml").stages) == ["dedup"]
+
+
+def test_no_job_hides_a_module_of_the_standard_library() -> None:
+    """The folder of a job comes first on the path of all that it imports."""
+    assert {path.stem for path in (ROOT / "jobs").glob("*.py")} & set(sys.stdlib_module_names) == set()
 
 
 def test_every_job_names_its_stage() -> None:

@@ -30,8 +30,8 @@ def plan_quality(
 ) -> None:
     """Solve the quality cut of each language and domain from a token budget, and show what each cut keeps.
 
-    Reads the curve that the last run of select, else quality, left; no document is scored again, and a run with
-    these cuts keeps exactly this. Domains are known to select alone. Every group keeps the same share of what a cut
+    Reads the curve that the last run of selection, else quality, left; no document is scored again, and a run with
+    these cuts keeps exactly this. Domains are known to selection alone. Every group keeps the same share of what a cut
     can drop.
 
     Example: pretrain-data plan quality configs/sample.yaml --target-tokens 500K
@@ -42,9 +42,9 @@ def plan_quality(
     if target_tokens is not None and quantile is not None:
         raise ConfigError("plan quality: either --target-tokens or --quantile")
     pipeline = open_pipeline(config, overrides)
-    stages = [name for name in ("quality", "select") if name in pipeline.stages]
+    stages = [name for name in ("quality", "selection") if name in pipeline.stages]
     if not stages:
-        raise ConfigError(f"{config} has neither the stage quality nor select")
+        raise ConfigError(f"{config} has neither the stage quality nor selection")
     wanted = by.split(",") if by else None
     unknown = [name for name in wanted or [] if name not in curve.GROUP]
     if unknown:

@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from pretrain_data.commands import ConfigArgument, JsonOption, SetOption, command, open_pipeline, out, print_json
+from pretrain_data.stages import ORDER
 
 
 @command("stage")
 def stage(
-    name: Annotated[str, typer.Argument(help="ingest, rules, quality, pii, dedup, classify, mix or export.")],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(ORDER)}.")],
     config: ConfigArgument,
     overrides: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Run even if it is up to date.")] = False,

@@ -35,7 +35,7 @@ class CutConfig(BaseModel):
     )
     sample: Annotated[int, Field(ge=100)] = Field(
         default=20_000,
-        description="Documents, about, that quality scores beforehand to find the quantiles; select reads all scores.",
+        description="Documents, about, that quality scores beforehand to find quantiles; selection reads all scores.",
     )
 
     @model_validator(mode="after")

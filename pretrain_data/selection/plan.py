@@ -104,14 +104,14 @@ def plan(
 
     `target`: the tokens that must remain; every group keeps the same share of what a cut can drop, so that cuts
     don't change the make-up. `quantile`: the share of each group's scored documents that its cut leaves behind. Without
-    either, what cuts of 0 keep. `by` defaults to language and, for select, domain. Raises InputError where there is no
-    curve, ConfigError where an amount can't be read.
+    either, what cuts of 0 keep. `by` defaults to language and, for selection, domain. Raises InputError where there is
+    no curve, ConfigError where an amount can't be read.
     """
     stage = next((s for s in reversed(stages) if (workspace / s / curve.WHOLE).is_file()), None)
     if stage is None:
         where = " or ".join(stages)
         raise InputError(f"{workspace}: no curve of {where}; run it first: pretrain-data run CONFIG --to {stages[-1]}")
-    by = by or (["lang", "domain"] if stage == "select" else ["lang"])
+    by = by or (["lang", "domain"] if stage == "selection" else ["lang"])
     table = _with_tokens(pq.read_table(workspace / stage / curve.WHOLE))
     names = pc.binary_join_element_wise(*(table[name] for name in by), "/")
     parts = {name: _Sums(table.filter(pc.equal(names, name))) for name in sorted(pc.unique(names).to_pylist())}

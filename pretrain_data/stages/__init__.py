@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pretrain_data.stage import Stage
+if TYPE_CHECKING:
+    from pretrain_data.stage import Stage
 
 #: Running order, and where each stage lives. A new stage is a line here and a file beside this one.
 ORDER = {
@@ -15,7 +16,7 @@ ORDER = {
     "pii": "PiiStage",
     "dedup": "DedupStage",
     "classify": "ClassifyStage",
-    "select": "SelectStage",
+    "selection": "SelectionStage",
     "decontaminate": "DecontaminateStage",
     "mix": "MixStage",
     "export": "ExportStage",

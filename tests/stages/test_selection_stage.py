@@ -1,4 +1,4 @@
-"""select, and plan quality over it and over quality: cuts by quantile and by budget, and reruns that keep just that."""
+"""selection, and plan quality over it and over quality: cuts by quantile and by budget; reruns keep just that."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def deliver(folder: Path, count: int = 900) -> list[dict[str, Any]]:
     return rows
 
 
-def run(spark: Any, folder: Path, workspace: str, partitions: int | None = None, **select: Any) -> dict[str, Any]:
+def run(spark: Any, folder: Path, workspace: str, partitions: int | None = None, **settings: Any) -> dict[str, Any]:
     whole = {"workspace": workspace, "spark": {"partitions": partitions}}
     path = folder / f"{workspace}.yaml"
-    path.write_text(json.dumps(whole | {"stages": {"select": {"input": "in", **select}}}))
+    path.write_text(json.dumps(whole | {"stages": {"selection": {"input": "in", **settings}}}))
     pipeline = open_pipeline(path)
     pipeline._spark = spark
     (outcome,) = pipeline.run()
@@ -71,14 +71,14 @@ def test_quantiles_by_source_and_language_whatever_the_partitioning(spark: Any, 
     assert one["metrics"]["cuts"]["values"] == pytest.approx(want)
     assert one["metrics"]["calibrated_on"] == sum(map(len, scores.values())) == 800
     gone = {r["id"] for r in rows if r["quality_score"] is not None and r["quality_score"] < want[_group(r)]}
-    ledger = ds.dataset(tmp_path / "one/select/dropped").to_table().to_pylist()
+    ledger = ds.dataset(tmp_path / "one/selection/dropped").to_table().to_pylist()
     assert {r["source_id"] for r in ledger} == gone
     by_id = {r["id"]: r for r in rows}
     for row in ledger:
-        assert (row["stage"], row["rule"]) == ("select", "low_quality")
+        assert (row["stage"], row["rule"]) == ("selection", "low_quality")
         assert row["value"] == pytest.approx(by_id[row["source_id"]]["quality_score"], abs=1e-6)
         assert row["threshold"] == pytest.approx(want[_group(by_id[row["source_id"]])], abs=1e-6)
-    assert files(tmp_path / "one/select") == files(tmp_path / "many/select")
+    assert files(tmp_path / "one/selection") == files(tmp_path / "many/selection")
     assert many["metrics"]["cuts"] == one["metrics"]["cuts"]
 
 
@@ -94,7 +94,7 @@ def test_new_documents_move_a_quantile_and_nothing_cut_elsewhere_is_taken_over(s
     pq.write_table(pa.Table.from_pylist(low), tmp_path / "in" / "new.parquet")
     night = run(spark, tmp_path, "w", cut=cut)
     fresh = run(spark, tmp_path, "fresh", cut=cut)
-    assert files(tmp_path / "w/select") == files(tmp_path / "fresh/select")
+    assert files(tmp_path / "w/selection") == files(tmp_path / "fresh/selection")
     assert night["metrics"].get("shards_taken_over", 0) == 0
     assert night["metrics"]["cuts"] == fresh["metrics"]["cuts"]
 
@@ -103,9 +103,9 @@ def test_a_budget_is_met_by_cuts_that_keep_just_what_the_plan_says(spark: Any, t
     rows = deliver(tmp_path)
     first = run(spark, tmp_path, "w", count_tokens=1.0)
     assert first["documents"] == len(rows)
-    before = plan.plan(tmp_path / "w", ["select"])
+    before = plan.plan(tmp_path / "w", ["selection"])
     target = int(before.total.tokens * 0.6)
-    found = plan.plan(tmp_path / "w", ["select"], target=str(target))
+    found = plan.plan(tmp_path / "w", ["selection"], target=str(target))
     assert found.by == ["lang", "domain"]
     assert {g.name for g in found.groups} == {f"{a}/{b}" for a in ("zh", "en") for b in ("news", "law", "code")}
     assert target <= found.total.tokens_kept < target * 1.02
@@ -119,32 +119,32 @@ def test_a_budget_is_met_by_cuts_that_keep_just_what_the_plan_says(spark: Any, t
     assert told.exit_code == 0, told.output
     assert json.loads(told.stdout)["total"]["documents_kept"] == found.total.documents_kept
     assert "60." in CliRunner().invoke(app, command).stdout
-    config = "include: [cuts.yaml]\nworkspace: again\nstages: {select: {input: in, count_tokens: 1.0}}\n"
+    config = "include: [cuts.yaml]\nworkspace: again\nstages: {selection: {input: in, count_tokens: 1.0}}\n"
     (tmp_path / "again.yaml").write_text(config)
     pipeline = open_pipeline(tmp_path / "again.yaml")
     pipeline._spark = spark
     (outcome,) = pipeline.run()
     kept = outcome.manifest
     assert (kept["documents"], kept["chars"]) == (found.total.documents_kept, found.total.chars_kept)
-    documents = ds.dataset(tmp_path / "again/select/documents").to_table(columns=["lang", "domain"]).to_pylist()
+    documents = ds.dataset(tmp_path / "again/selection/documents").to_table(columns=["lang", "domain"]).to_pylist()
     for group in found.groups:
         assert sum(f"{r['lang']}/{r['domain']}" == group.name for r in documents) == group.documents_kept
     # The curve of the rerun knows the same, whatever cut it ran at.
-    assert plan.plan(tmp_path / "again", ["select"], target=str(target)) == found
+    assert plan.plan(tmp_path / "again", ["selection"], target=str(target)) == found
 
 
 def test_quantiles_planned_are_those_of_a_run(spark: Any, tmp_path: Path) -> None:
     deliver(tmp_path)
     run(spark, tmp_path, "w")
-    found = plan.plan(tmp_path / "w", ["select"], ["source", "lang"], quantile=0.3)
+    found = plan.plan(tmp_path / "w", ["selection"], ["source", "lang"], quantile=0.3)
     cut = {"quantile": 0.3, "by": ["source", "lang"]}
     ran = run(spark, tmp_path, "q", cut=cut)
     assert {g.name: g.cut for g in found.groups} == ran["metrics"]["cuts"]["values"]
     assert found.total.documents_kept == ran["documents"]
-    much = plan.plan(tmp_path / "w", ["select"], target="1T")
+    much = plan.plan(tmp_path / "w", ["selection"], target="1T")
     assert "are missing" in much.advice[0]
     assert much.total.documents_kept == much.total.documents
-    few = plan.plan(tmp_path / "w", ["select"], target="100")
+    few = plan.plan(tmp_path / "w", ["selection"], target="100")
     assert "whatever the cut" in few.advice[1]
     with pytest.raises(InputError, match="no curve of quality"):
         plan.plan(tmp_path / "w", ["quality"])
