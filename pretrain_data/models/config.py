@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -29,10 +29,18 @@ class CascadeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    first: Path = Field(description="Folder of a fastText model with the labels of `model`; `train … engine=fasttext`.")
-    sure: Annotated[float, Field(gt=0.5, le=1)] = Field(
-        default=0.95, description="Probability from which its answer counts."
+    first: str = Field(
+        default=loading.DEFAULT,
+        description="Folder of a fastText model with the labels of `model` (`train … engine=fasttext`); default: the "
+        "carried one.",
     )
+    sure: Annotated[float, Field(gt=0.5, le=1)] = Field(
+        default=0.98, description="Probability from which its answer counts."
+    )
+
+    def folder(self, task: str) -> Path:
+        """Where the cheap model is."""
+        return loading.first_of(task) if self.first == loading.DEFAULT else Path(self.first).expanduser()
 
 
 class ModelKeys(BaseModel):
@@ -54,12 +62,23 @@ class ModelKeys(BaseModel):
         description="Tokens in one batch, padding included. Default: 1,024 on a CPU, whose cache they fit; 131,072 "
         "on a GPU, halved where memory runs out.",
     )
-    cascade: CascadeConfig | None = Field(default=None, description="A cheap model that decides the clear cases.")
+    cascade: CascadeConfig | Literal[False] | None = Field(
+        default=None,
+        description="A cheap model that decides the clear cases. Default: where `model` is the carried one, the cheap "
+        "one carried in front of it, if there is one; false: none.",
+    )
 
     @model_validator(mode="after")
     def _pinned(self) -> ModelKeys:
         check_pin(self.model, self.revision)
         return self
+
+    def cascade_of(self, task: str) -> CascadeConfig | None:
+        """The cascade that `cascade` and its default mean for this task."""
+        if self.cascade is None:
+            carried = self.model == loading.DEFAULT and loading.first_of(task).is_dir()
+            return CascadeConfig() if carried else None
+        return self.cascade or None
 
 
 class ScorerKeys(ModelKeys):
@@ -85,15 +104,15 @@ def open_scorer(keys: ModelKeys, task: str, device: str) -> loading.Scorer:
     """The scorer that the keys describe, loaded once a process. Raises InputError or ConfigError."""
     span: Any = getattr(keys, "logit_range", None)
     scorer = loading.load(keys.model, task, keys.revision, device, keys.precision, span)
-    if keys.cascade is None:
+    cascade = keys.cascade_of(task)
+    if cascade is None:
         return scorer
     from pretrain_data.models.cascade import Cascade
 
-    return Cascade.of(loading.load(str(keys.cascade.first), task), scorer, keys.cascade.sure)
+    return Cascade.of(loading.load(str(cascade.folder(task)), task), scorer, cascade.sure)
 
 
 def model_files(keys: ModelKeys, task: str) -> list[Path]:
     """Local folders whose content decides what the keys mean; none for a hub id, which is pinned."""
-    folder = loading.local_path(keys.model, task)
-    found = [folder] if folder is not None else []
-    return [*found, keys.cascade.first] if keys.cascade is not None else found
+    folder, cascade = loading.local_path(keys.model, task), keys.cascade_of(task)
+    return [*([folder] if folder is not None else []), *([cascade.folder(task)] if cascade is not None else [])]

@@ -80,7 +80,8 @@ def train(config: TrainConfig, examples: list[Example], folder: Path, seconds: f
     """Train on `examples` and write `folder`/fasttext.bin. One thread, so that the same input gives the same model.
 
     fastText has no weights of examples: rarer labels are repeated, at most tenfold. Where `seconds` are few, so are the
-    epochs (a first epoch is timed).
+    epochs (a first epoch is timed). With `config.features` the model is quantised (Joulin et al. 2016,
+    https://arxiv.org/abs/1612.03651): the features of the largest norm stay, and their vectors are learned once more.
     """
     import tempfile
     import time
@@ -94,7 +95,7 @@ def train(config: TrainConfig, examples: list[Example], folder: Path, seconds: f
     times = np.maximum(1, np.round(weights / weights.min())).astype(int).clip(max=10)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "train.txt"
-        lines = [f"{PREFIX}{e.label} {line(e.text, config.max_tokens)}" for e in examples]
+        lines = [f"{PREFIX}{e.label} {line(e.text, config.max_tokens, config.reading)}" for e in examples]
         order = np.random.default_rng(config.seed).permutation(np.repeat(np.arange(len(lines)), times))
         path.write_text("\n".join(lines[i] for i in order) + "\n")
         options: dict[str, Any] = {
@@ -108,5 +109,7 @@ def train(config: TrainConfig, examples: list[Example], folder: Path, seconds: f
             each = time.monotonic() - began
             epochs = int(min(epochs, max(1, (seconds - each) / max(each, 1e-3))))
         model = fasttext.train_supervised(str(path), epoch=epochs, **options)
+        if config.features is not None:
+            model.quantize(str(path), cutoff=config.features, retrain=True, qnorm=True, thread=1, verbose=0)
         model.save_model(str(folder / FASTTEXT))
     return FastText(model, tuple(sorted(label.removeprefix(PREFIX) for label in model.get_labels())))

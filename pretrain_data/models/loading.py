@@ -20,6 +20,7 @@ from pretrain_data.kernels import scoring
 
 DEFAULT = "default"
 CARRIED = Path(__file__).parent / "default"
+ENCODER = "quality"  # the task whose carried model is an encoder, which trainings of any task may start from
 FASTTEXT = "fasttext.bin"  # a folder with this file holds a fastText model
 Precision = Literal["auto", "fp32", "bf16"]
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -82,6 +83,11 @@ def local_path(name: str, task: str) -> Path | None:
         return CARRIED / task
     path = Path(name).expanduser()
     return path if path.is_dir() else None
+
+
+def first_of(task: str) -> Path:
+    """The folder of the cheap model carried in front of the carried encoder of `task`, where there is one."""
+    return CARRIED / f"{task}-first"
 
 
 @cache

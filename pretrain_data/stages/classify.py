@@ -23,6 +23,11 @@ DECIMALS = 4
 class ClassifyConfig(ModelKeys, StageConfig):
     """Which model tells domains, the taxonomy behind them, and how sure it must be."""
 
+    max_tokens: Annotated[int, Field(ge=8, le=4096)] = Field(default=384, description="Tokens read of a document.")
+    reading: scoring.Reading = Field(
+        default="head-middle-tail",
+        description="What is read of a longer document: head, or head-middle-tail (half, two quarters).",
+    )
     taxonomy: Path = Field(default=taxonomy.FILE, description="YAML file of domains, formats and channels.")
     sure: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.6, description="From this probability on a document has one domain; below, all that min_score allows."
@@ -39,7 +44,7 @@ class ClassifyConfig(ModelKeys, StageConfig):
 
 
 class ClassifyStage(Stage[ClassifyConfig]):
-    """Tells domains with a BERT-family encoder, and channels by the taxonomy."""
+    """Tells domains by format or a model (fastText or an encoder of the BERT family), and channels by the taxonomy."""
 
     name: ClassVar[str] = "classify"
     config_class = ClassifyConfig

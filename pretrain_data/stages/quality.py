@@ -75,7 +75,7 @@ class QualityStage(SelectingStage[QualityConfig]):
 
     @property
     def _cascades(self) -> bool:
-        return any(keys.cascade is not None for keys in (self.config, *self.config.per_lang.values()))
+        return any(keys.cascade_of("quality") is not None for keys in (self.config, *self.config.per_lang.values()))
 
     def _read(self, batch: pa.RecordBatch, device: str) -> list[_Read]:
         wanted = _formats_mask(batch, self.config.formats)

@@ -1,12 +1,13 @@
 """Collects the labelled texts that the carried models are trained on, beside those labelled by hand already.
 
-    apt-get download dict-foldoc miscfiles r-cran-janeaustenr fortunes; pip download --no-deps gensim==4.4.0
+    apt-get download dict-foldoc miscfiles r-cran-janeaustenr r-cran-tm fortunes
+    pip download --no-deps gensim==4.4.0; npm pack spdx-license-list@6.12.0
     python scripts/default_models/texts.py --packages FOLDER [--crawl CRAWL] --out TEXTS.parquet
 
 Writes columns text, lang, source, domain, label (high | low), null where unknown. From packages: Wikipedia articles and
-ABC news (gensim's test data), FOLDOC (GFDL), Jane Austen (public domain), licences and the US constitution, verse.
-CRAWL is a folder of WARCs with extraction_truth.jsonl.gz, human main text by page: that text is high, what else the
-page shows is low.
+ABC news (gensim's test data), Reuters news of 1987 (tm's examples, research use), FOLDOC (GFDL), Jane Austen (public
+domain), verse, the US constitution, licences (the SPDX list, CC0, and those of the installed wheels). CRAWL is a folder
+of WARCs with extraction_truth.jsonl.gz, human main text by page: see pages.py.
 """
 
 from __future__ import annotations
@@ -17,19 +18,23 @@ import gzip
 import json
 import re
 import subprocess
+import sysconfig
+import tarfile
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import pages
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 Row = dict[str, Any]
 CHUNK = 1500  # characters of a text cut from a longer one
-SKIPPED = ("aeb", "deb-", "trafilatura")  # sources of pages that also stand in the test sets
 
 
 def main() -> None:
@@ -41,7 +46,7 @@ def main() -> None:
     args = parser.parse_args()
     rows = list(_packages(args.packages))
     if args.crawl:
-        rows += _crawl(args.crawl)
+        rows += pages.rows(args.crawl)
     for row in rows:
         row["text"] = row["text"].strip()
     rows = [r for r in rows if len(r["text"]) >= 40]
@@ -81,10 +86,21 @@ def _packages(folder: Path) -> Iterator[Row]:
             yield from _chunks(text, "us-constitution", "legal")
         for text in _r_strings(next(root.rglob("janeaustenr/data/Rdata.rdb")).read_bytes()):
             yield from _chunks(text, "janeausten", "literature", most=200)
+        for path in sorted(root.glob("usr/lib/R/site-library/tm/texts/*/*.xml")):
+            title, body = (ElementTree.parse(path).findtext(f"TEXT/{part}") or "" for part in ("TITLE", "BODY"))
+            yield _row(f"{title}\n{body.removesuffix('Reuter')}", "reuters", "news", label=None)
         songs = next(root.rglob("fortunes/songs-poems")).read_text(errors="replace")
         for verse in songs.split("\n%\n"):
             if len(verse) > 200:
                 yield _row(verse, "fortunes-verse", "literature")
+    with tarfile.open(next(folder.glob("spdx-license-list-*.tgz"))) as archive:
+        for member in archive.getmembers():
+            if fnmatch(member.name, "package/licenses/*.json") and (file := archive.extractfile(member)):
+                yield from _chunks(json.load(file)["licenseText"], "spdx", "legal", most=3, label=None)
+    for path in sorted(Path(sysconfig.get_path("purelib")).glob("*.dist-info/**/*")):
+        if re.match("licen[sc]e|copying|notice", path.name, re.I) and path.is_file():
+            text = path.read_text(errors="replace")
+            yield from _chunks(text, "wheel-licences", "legal", most=3, label=None)
     for path in sorted(Path("/usr/share/common-licenses").iterdir()):
         if not path.is_symlink():
             yield from _chunks(path.read_text(errors="replace"), "common-licences", "legal")
@@ -94,18 +110,18 @@ def _row(text: str, source: str, domain: str | None, lang: str = "en", label: st
     return {"text": text, "lang": lang, "source": source, "domain": domain, "label": label}
 
 
-def _chunks(text: str, source: str, domain: str, most: int = 10**9) -> Iterator[Row]:
+def _chunks(text: str, source: str, domain: str, most: int = 10**9, label: str | None = "high") -> Iterator[Row]:
     """Pieces of about CHUNK characters that end where a paragraph does."""
     piece, count = "", 0
     for paragraph in re.split(r"\n\s*\n", text):
         piece += paragraph.strip("\n") + "\n\n"
         if len(piece) >= CHUNK:
-            yield _row(piece[: 2 * CHUNK], source, domain)
+            yield _row(piece[: 2 * CHUNK], source, domain, label=label)
             piece, count = "", count + 1
             if count == most:
                 return
     if len(piece) > 200:
-        yield _row(piece, source, domain)
+        yield _row(piece, source, domain, label=label)
 
 
 def _wikitext(page: str) -> str:
@@ -147,46 +163,6 @@ def _r_strings(data: bytes) -> Iterator[str]:
             place += 4
         if len(lines) > 1000:
             yield "\n".join(lines)
-
-
-# --- pages with human main text ---------------------------------------------------------------
-
-
-def _crawl(folder: Path) -> list[Row]:
-    from fastwarc.warc import ArchiveIterator, WarcRecordType
-    from resiliparse.extract.html2text import extract_plain_text
-    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
-
-    with gzip.open(folder / "extraction_truth.jsonl.gz", "rt") as file:
-        gold = {row["record_id"]: row for row in map(json.loads, file)}
-    rows = []
-    for path in sorted((folder / "warc").glob("pages-main-*.warc.gz")):
-        for record in ArchiveIterator(path.open("rb"), record_types=WarcRecordType.response, parse_http=True):
-            row = gold.get(record.headers.get("WARC-Record-ID", ""))
-            if row is None or row["source"].startswith(SKIPPED) or not row["lang"].startswith(("en", "zh")):
-                continue
-            body = record.reader.read()
-            coding = record.http_headers.get("Content-Encoding", "") if record.http_headers else ""
-            try:
-                if coding == "gzip":
-                    body = gzip.decompress(body)
-                elif coding == "deflate":
-                    body = zlib.decompress(body)
-                elif coding == "br":
-                    continue
-            except (OSError, zlib.error):
-                continue
-            page = extract_plain_text(bytes_to_str(body, detect_encoding(body)), main_content=False)
-            main = re.sub(r"\s+", "", row["gold"])
-            rest = [line for line in page.splitlines() if len(line.strip()) and re.sub(r"\s+|•", "", line) not in main]
-            lang, source = row["lang"][:2], row["source"]
-            domain = "news" if source in ("cx-163", "gne") else None
-            if row["gold_complete"] and row["gold_chars"] > 300:
-                rows.append(_row(row["gold"], source, domain, lang))
-            low = "\n".join(rest)
-            if len(low) > 200:
-                rows.append(_row(low[:6000], source, None, lang, "low"))
-    return rows
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from pretrain_data.errors import ConfigError
 from pretrain_data.kernels import scoring
-from pretrain_data.models import loading
+from pretrain_data.models import loading, taxonomy
 from pretrain_data.models.cascade import Cascade
-from pretrain_data.models.config import ModelKeys, ScorerKeys, open_scorer
+from pretrain_data.models.config import ModelKeys, ScorerKeys, model_files, open_scorer
 from pretrain_data.stage import Shard
 from pretrain_data.stages.quality import QualityConfig, QualityStage
 
@@ -27,6 +27,10 @@ TEXTS = [
     "",
     "ｆｕｌｌ　ｗｉｄｔｈ",
 ]
+
+
+GOOD = "The council repaired the old bridge after the flood, and its engineers explained how the arch bears its load."
+BAD = "Home | Login | Register | Cart | buy now cheap free bonus click here | Contact | Sitemap | Privacy"
 
 
 def test_a_hub_id_is_pinned_to_a_commit() -> None:
@@ -103,6 +107,47 @@ def test_a_cascade_asks_the_second_about_the_unclear_alone() -> None:
     assert cascade.score(cascade.read(texts[:2], 8), 100).shape == (2, 2)
     with pytest.raises(ConfigError, match="train both on the same"):
         Cascade.of(Known("good", "bad"), second, 0.9)  # type: ignore[arg-type]
+
+
+def test_the_carried_cascade_is_the_default_of_the_carried_model_alone(tmp_path: Path) -> None:
+    scorer = open_scorer(ScorerKeys(), "quality", "cpu")
+    assert isinstance(scorer, Cascade)
+    assert sorted(model_files(ScorerKeys(), "quality")) == [loading.CARRIED / "quality", loading.first_of("quality")]
+    alone = open_scorer(ScorerKeys(cascade=False), "quality", "cpu")
+    assert isinstance(alone, loading.Classifier)
+    own = ScorerKeys(model=str(tmp_path))
+    assert own.cascade_of("quality") is None
+    assert model_files(own, "quality") == [tmp_path]
+    read = scorer.read([*TEXTS, GOOD, BAD], 192)
+    found = scorer.score(read)
+    both = scorer.second.score(scorer.second.read([*TEXTS, GOOD, BAD], 192))
+    clear = sorted(set(range(len(found))) - set(read.unclear.tolist()))
+    assert found[read.unclear] == pytest.approx(both[read.unclear], abs=1e-4)
+    assert (found[clear].max(1) >= 0.98).all()
+    for i, text in enumerate([*TEXTS, GOOD, BAD]):  # a score does not depend on its neighbours
+        assert scorer.score(scorer.read([text], 192))[0] == pytest.approx(found[i], abs=1e-4)
+    high = scorer.labels.index("high")
+    assert found[-2, high] > 0.5 > found[-1, high]
+
+
+def test_the_carried_domain_model_knows_domains_of_the_taxonomy() -> None:
+    scorer = open_scorer(ModelKeys(), "domain", "cpu")
+    known = taxonomy.load(taxonomy.FILE)
+    names = [known.domain(label, "default") for label in scorer.labels]
+    texts = {
+        "law": 'THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND. Permission is hereby granted to use, '
+        "copy and distribute this software, provided that the above copyright notice appears in all copies.",
+        "mathematics": "Tom has 3 boxes with 12 pens each. He gives away 9 pens. How many pens does he have left? He "
+        "had 3 * 12 = 36 pens, so 36 - 9 = 27 are left.",
+        "news": "新华社北京电 国家统计局十日公布的数据显示，今年前三季度全国居民人均可支配收入同比增长"
+        "百分之五。记者从发布会上了解到，城镇居民收入增长较快。",
+        "books": "KING:\nWhat say you, my lord? Shall we hence?\n\nDUKE:\nAy, my good liege; thy sword hath done its "
+        "office,\nAnd weary is mine arm.",
+        "manual": "要安装软件包，请以 root 身份运行 apt install 命令。选项 -y 表示对所有提问回答“是”。"
+        "配置文件位于 /etc/apt 目录。",
+    }
+    found = scorer.score(scorer.read(list(texts.values()), 384, "head-middle-tail"))
+    assert [names[i] for i in found.argmax(1)] == list(texts)
 
 
 def test_each_language_has_its_scorer_and_rows_keep_their_place(tmp_path: Path) -> None:

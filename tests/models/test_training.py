@@ -11,6 +11,7 @@ import pytest
 from fake_llm import fake_llm
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from pretrain_data.errors import ConfigError, InputError
 from pretrain_data.models import loading
@@ -88,6 +89,30 @@ def test_fasttext_from_rules_to_card_and_back(tmp_path: Path) -> None:
     score = scorer.score(scorer.read([BAD[0], GOOD[1]], 64), 1000)
     assert score.sum(1) == pytest.approx([1, 1], abs=1e-5)
     assert score[0, 1] > 0.5 > score[1, 1]
+
+
+def test_a_quantised_fasttext_is_small_says_the_same_and_is_made_alike_twice(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"engine": "fasttext", "epochs": 10, "reading": "head-middle-tail"}
+    whole = run.train(_config(tmp_path, **settings), "quality", lambda text, share: None)
+    size = (tmp_path / "model" / "fasttext.bin").stat().st_size
+    config = _config(tmp_path, features=1000, **settings)
+    found = run.train(config, "quality", lambda text, share: None)
+    first = (config.out / "fasttext.bin").read_bytes()
+    assert len(first) * 50 < size
+    run.train(config, "quality", lambda text, share: None)
+    assert (config.out / "fasttext.bin").read_bytes() == first
+    assert found["figures"]["unseen_sources"]["accuracy"] == whole["figures"]["unseen_sources"]["accuracy"] == 1.0
+
+
+def test_what_gives_a_source_away_is_taken_out_before_the_text_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    rows = [{"text": "6 pens cost <<6*2=12>>12.\n#### 12", "source": "a"}, {"text": "六支笔《共》12元", "source": "b"}]
+    path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+    file: dict[str, Any] = {"path": path, "label": "source", "strip": "<<[^<>]*>>|《.*?》|#### *"}
+    found = labels.gather(TrainConfig.model_validate({"files": [file], "out": tmp_path}))
+    assert {e.text for e in found} == {"6 pens cost 12.\n12", "六支笔12元"}
+    with pytest.raises(ValidationError, match="not a regular expression"):
+        TrainConfig.model_validate({"files": [file | {"strip": "("}], "out": tmp_path})
 
 
 # --- an endpoint that misbehaves ------------------------------------------------------------------

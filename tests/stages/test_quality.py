@@ -76,7 +76,8 @@ def dropped(config: QualityConfig, texts: list[str], formats: list[str]) -> list
 def test_formats_are_protected_from_a_scorer_of_prose() -> None:
     pairs = [(text, name) for name, texts in FORMATTED.items() for text in texts]
     texts, formats = [p[0] for p in pairs], [p[1] for p in pairs]
-    naive = dropped(QualityConfig(cut=0.5, formats=("prose", *FORMATTED), count_tokens=0), texts, formats)
+    everything = QualityConfig(cut=0.5, formats=("prose", *FORMATTED), cascade=False, count_tokens=0)
+    naive = dropped(everything, texts, formats)
     assert {f for f, lost in zip(formats, naive, strict=True) if lost} == set(FORMATTED), (
         "what a run that scores everything would have lost"
     )
@@ -88,7 +89,9 @@ def test_no_formatted_document_of_the_real_ones_is_lost(shared_data: Path) -> No
     texts = [t[:4000] for t in table["text"].to_pylist()]
     formats = [{"math": "latex"}.get(d, d) for d in table["domain"].to_pylist()]
     naive = dropped(
-        QualityConfig(cut=0.7, formats=("prose", *FORMATTED), max_tokens=192, count_tokens=0), texts, formats
+        QualityConfig(cut=0.7, formats=("prose", *FORMATTED), max_tokens=192, cascade=False, count_tokens=0),
+        texts,
+        formats,
     )
     assert sum(naive) > 20, "3 % of them, most of it code"
     assert not any(dropped(QualityConfig(cut=1.0, count_tokens=0), texts, formats))

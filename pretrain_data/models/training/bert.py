@@ -114,7 +114,8 @@ def start(config: TrainConfig, task: str, labels: list[str]) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    where, tokenizer = loading.open_tokenizer(config.base, task, config.revision)
+    carried = loading.ENCODER if config.base == loading.DEFAULT else task
+    where, tokenizer = loading.open_tokenizer(config.base, carried, config.revision)
     with loading.explained(config.base):
         model = AutoModelForSequenceClassification.from_pretrained(
             where,

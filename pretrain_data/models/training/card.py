@@ -9,10 +9,11 @@ def card(found: dict[str, Any]) -> str:
     """Markdown from what `run.train` returns. Figures are of unseen sources unless said otherwise."""
     config = found["config"]
     unseen = found["figures"]["unseen_sources"]
+    begun = f" from `{found['base']}`" if found["engine"] == "bert" else ""
     lines = [
         f"# A {found['task']} scorer",
         "",
-        f"Trained by `pretrain-data train {found['task']}` ({found['engine']}) from `{found['base']}` in "
+        f"Trained by `pretrain-data train {found['task']}` ({found['engine']}){begun} in "
         f"{found['minutes']} minutes; ended by: {found['stopped']}. Labels: {', '.join(found['labels'])}. "
         f"Reads {config['max_tokens']} tokens of a document.",
         "",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pretrain_data.kernels import scoring
 from pretrain_data.llm import EndpointConfig, Limits
 
 
@@ -35,6 +37,20 @@ class LabelledFile(Part):
     source: str | None = Field(default="source", description="Column of the source; null: the file's name.")
     rename: dict[str, str] = Field(default_factory=dict, description="Labels to be called otherwise.")
     drop: list[str] = Field(default_factory=list, description="Labels that are left out.")
+    strip: str | None = Field(
+        default=None,
+        description="Regular expression of what is taken out of the texts: marks that give a source away, as notes of "
+        "its makers do.",
+    )
+
+    @field_validator("strip")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from None
+        return value
 
 
 class Llm(Part):
@@ -60,6 +76,11 @@ class TrainConfig(Part):
     files: list[LabelledFile] = Field(min_length=1, description="Where the texts are.")
     rules: list[SourceRule] = Field(default_factory=list, description="Labels by source.")
     llm: Llm | None = Field(default=None, description="Labels by a language model for what has none yet.")
+    formats: list[str] | None = Field(
+        default=None,
+        description="Only documents of these formats, which are told from the text where a file has no column format; "
+        "what the taxonomy tells by format, a domain model need not learn. Default: all.",
+    )
     held_out: list[str] = Field(
         default_factory=list,
         description="Sources, with * and ?, that the model never sees; the figures are on them. "
@@ -79,6 +100,14 @@ class TrainConfig(Part):
     revision: str | None = Field(default=None, description="Commit of a hub checkpoint; pin it.")
     out: Path = Field(description="Folder of the new checkpoint.")
     max_tokens: Annotated[int, Field(ge=8, le=4096)] = Field(default=256, description="Tokens read of a document.")
+    reading: scoring.Reading = Field(
+        default="head",
+        description="What is read of a longer document, by the figures and by fastText; an encoder learns from crops.",
+    )
+    features: Annotated[int, Field(ge=1000)] | None = Field(
+        default=None,
+        description="fastText only: quantise the model and keep this many words and pairs, some 50 bytes each.",
+    )
     epochs: Annotated[int, Field(ge=1)] = Field(default=3, description="Most passes over the training documents.")
     tokens_per_batch: Annotated[int, Field(ge=64)] = Field(default=4096, description="Tokens in one batch.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(default=5e-5, description="At its height.")

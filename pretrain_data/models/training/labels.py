@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from pretrain_data.errors import ConfigError, InputError
+from pretrain_data.kernels.format import detect
 from pretrain_data.models.training.config import LabelledFile, SourceRule, TrainConfig
 
 CHARS = 24_000  # of a document that are ever looked at
@@ -50,7 +52,10 @@ def gather(config: TrainConfig) -> list[Example]:
     seen: dict[int, Example] = {}
     for file in config.files:
         for row in _rows(file):
-            text = str(row.get(file.text) or "")[:CHARS]
+            text = str(row.get(file.text) or "")
+            if file.strip:
+                text = re.sub(file.strip, "", text)
+            text = text[:CHARS]
             if not text.strip():
                 continue
             source = str(row.get(file.source) or file.path.stem) if file.source else file.path.stem
@@ -60,7 +65,10 @@ def gather(config: TrainConfig) -> list[Example]:
             label = file.rename.get(label, label) if label is not None else None
             if label in file.drop or (label is None and config.llm is None):
                 continue
-            example = Example(text, label, lang, source, str(row.get("format") or "prose"))
+            format_ = str(row.get("format") or ("prose" if config.formats is None else detect(text)))
+            if config.formats is not None and format_ not in config.formats:
+                continue
+            example = Example(text, label, lang, source, format_)
             seen.setdefault(example.key, example)
     if not seen:
         raise InputError("no labelled text in " + ", ".join(str(f.path) for f in config.files))

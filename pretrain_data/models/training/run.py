@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pretrain_data.kernels import scoring
 from pretrain_data.models import fast, loading
 from pretrain_data.models.training import bert, card, labels, llm, metrics, spoiling
 from pretrain_data.models.training.config import TrainConfig
@@ -49,7 +50,7 @@ def train(config: TrainConfig, task: str, say: Callable[[str, float], None]) -> 
         scorer, history, stopped = trained.scorer, trained.history, trained.stopped
         bert.save(trained, config.out, config.half)
     figures = {
-        name: metrics.report(part, probabilities(scorer, part, config.max_tokens), scorer.labels)
+        name: metrics.report(part, probabilities(scorer, part, config.max_tokens, config.reading), scorer.labels)
         for name, part in (("unseen_sources", split.test), ("validation", split.validation))
     }
     found: dict[str, Any] = {
@@ -67,7 +68,7 @@ def train(config: TrainConfig, task: str, say: Callable[[str, float], None]) -> 
         "minutes": round((time.monotonic() - began) / 60, 2),
         "figures": figures,
         "history": history,
-        "config": json.loads(config.model_dump_json(exclude={"out"})),
+        "config": _config(config),
     }
     if spent is not None:
         found["llm"] = spent
@@ -76,11 +77,13 @@ def train(config: TrainConfig, task: str, say: Callable[[str, float], None]) -> 
     return found
 
 
-def probabilities(scorer: loading.Scorer, examples: list[Example], max_tokens: int) -> np.ndarray:
+def probabilities(
+    scorer: loading.Scorer, examples: list[Example], max_tokens: int, reading: scoring.Reading = "head"
+) -> np.ndarray:
     """Probabilities of examples, in order."""
     if not examples:
         return np.empty((0, len(scorer.labels)), np.float32)
-    return scorer.score(scorer.read([e.text for e in examples], max_tokens, "head"), TEST_BATCH)
+    return scorer.score(scorer.read([e.text for e in examples], max_tokens, reading), TEST_BATCH)
 
 
 def evaluate(model: Path, task: str, examples: list[Example], max_tokens: int) -> dict[str, Any]:
@@ -89,6 +92,14 @@ def evaluate(model: Path, task: str, examples: list[Example], max_tokens: int) -
     known = [e for e in examples if e.label in scorer.labels]
     found = metrics.report(known, probabilities(scorer, known, max_tokens), scorer.labels)
     return found | {"unknown_labels": len(examples) - len(known)}
+
+
+def _config(config: TrainConfig) -> dict[str, Any]:
+    """What was asked for; files by their names, since where they lie is no part of what was trained."""
+    found: dict[str, Any] = json.loads(config.model_dump_json(exclude={"out"}))
+    for file in found["files"]:
+        file["path"] = Path(file["path"]).name
+    return found
 
 
 def _count(examples: list[Example]) -> dict[str, int]:
