@@ -135,6 +135,8 @@ class MixStage(Stage[MixConfig]):
         ranks = order.rank_groups(lined, run.seed, self._stretch(history))
         placed = order.place(lined, ranks, len(self.plans), self.config.bins, run.scratch)
         self.places = run.scratch
+        if lined.count() <= order.EVENED:
+            placed = order.evened(placed, run.scratch)
         self._write_places(order.positions(placed), items, aside, history, run)
 
     def decide(self, run: StageRun) -> tuple[Any, Any, History | None]:
