@@ -29,8 +29,8 @@ class CascadeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    first: str = Field(
-        default=loading.DEFAULT,
+    first: Path = Field(
+        default=Path(loading.DEFAULT),
         description="Folder of a fastText model with the labels of `model` (`train … engine=fasttext`); default: the "
         "carried one.",
     )
@@ -40,7 +40,7 @@ class CascadeConfig(BaseModel):
 
     def folder(self, task: str) -> Path:
         """Where the cheap model is."""
-        return loading.first_of(task) if self.first == loading.DEFAULT else Path(self.first).expanduser()
+        return loading.first_of(task) if self.first == Path(loading.DEFAULT) else self.first
 
 
 class ModelKeys(BaseModel):

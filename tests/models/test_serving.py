@@ -118,6 +118,9 @@ def test_the_carried_cascade_is_the_default_of_the_carried_model_alone(tmp_path:
     own = ScorerKeys(model=str(tmp_path))
     assert own.cascade_of("quality") is None
     assert model_files(own, "quality") == [tmp_path]
+    sure = ScorerKeys.model_validate({"cascade": {"sure": 0.9}}).cascade_of("quality")
+    assert sure is not None
+    assert (sure.folder("quality"), sure.sure) == (loading.first_of("quality"), 0.9)
     read = scorer.read([*TEXTS, GOOD, BAD], 192)
     found = scorer.score(read)
     both = scorer.second.score(scorer.second.read([*TEXTS, GOOD, BAD], 192))
