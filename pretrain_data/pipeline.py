@@ -7,58 +7,53 @@ A killed run leaves its staging folder; the next run with the same fingerprint g
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-import socket
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from py4j.protocol import Py4JError
 
-from pretrain_data import inventory, leftovers, lineage, schema, session
+from pretrain_data import inventory, leftovers, lineage, session
+from pretrain_data.accounting import check, check_errors, entries_of, never_empty, sidecars
 from pretrain_data.commit import publish
 from pretrain_data.config import PipelineConfig
-from pretrain_data.dataset import MANIFEST, Dataset, document_schema, read_manifest, run_on_shards
+from pretrain_data.dataset import MANIFEST, Dataset, read_manifest, run_on_shards
 from pretrain_data.errors import (
     AccountingError,
-    Busy,
     InputError,
     PretrainDataError,
     WorkerDied,
     errors_from_workers,
     storage,
 )
-from pretrain_data.fingerprint import code_version, config_digest, maker_fingerprint, stage_fingerprint, stage_seed
+from pretrain_data.fingerprint import maker_fingerprint, stage_fingerprint, stage_seed
 from pretrain_data.hashing import digest
 from pretrain_data.leftovers import STAGING, Leftover
+from pretrain_data.lock import held
+from pretrain_data.manifest import complete, describe
 from pretrain_data.progress import Say, ShardProgress, TaskProgress
 from pretrain_data.reuse import changes, linked, shard_inputs, take_over, write_shards
 from pretrain_data.shardrun import run_shard
-from pretrain_data.stage import OrderStage, Shard, SourceStage, Stage, StageRun, Unit
+from pretrain_data.stage import OrderStage, Shard, SourceStage, Stage, StageRun
 from pretrain_data.usage import Meter
 from pretrain_data.verify import EMPTY
-from pretrain_data.writer import merge_counts, write_atomically
+from pretrain_data.writer import write_atomically
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-LOCK_POLL_SECONDS = 1.0
 #: Times that the shards left over are tried again after a worker has died; see `shardrun`.
 SECOND_TRIES = 4
-#: Documents that may end in an error whatever `max_error_rate` says: one bad page is no bad delivery.
-LET_PASS = 10
 
 
 @dataclass(frozen=True)
@@ -103,7 +98,7 @@ class Pipeline:
         Raises Busy where another run still holds the workspace after `wait` seconds.
         """
         names = self._between(first, last)
-        with storage(self.workspace), self._lock(wait):
+        with storage(self.workspace), held(self.workspace, wait, self.say):
             try:
                 for name in names:
                     with self.lineage.stage(name):
@@ -133,7 +128,7 @@ class Pipeline:
 
     def leftovers(self, older_than: float, delete: bool) -> list[Leftover]:
         """What nothing in the workspace refers to; deleted where asked. See `leftovers.find`."""
-        with self._lock():
+        with held(self.workspace, 0.0, self.say):
             found = leftovers.find(self.workspace, self._resumable(), older_than)
             if delete:
                 leftovers.remove(found)
@@ -169,7 +164,7 @@ class Pipeline:
         maker = maker_fingerprint(stage, self.config.seed)
         final = self.workspace / name
         manifest = read_manifest(final) if not force else None
-        if manifest is not None and manifest["fingerprint"] == fingerprint and _complete(final, manifest):
+        if manifest is not None and manifest["fingerprint"] == fingerprint and complete(final, manifest):
             return Outcome(name, "up to date", manifest)
 
         started, clock = datetime.now(UTC), time.monotonic()
@@ -190,22 +185,22 @@ class Pipeline:
         if isinstance(stage, OrderStage):
             with errors_from_workers(), TaskProgress(name, self.spark, self.say):
                 stage.write(run, staging)
-            entries = _entries_of(self._blocks(run, staging))
+            entries = entries_of(self._blocks(run, staging))
         else:
             if stage.shardwise and not force:
                 run.metrics["shards_taken_over"] = run.take_over(stage.reusable(run))
             self._run_shards(stage, source, staging)
-            entries = _sidecars(source.shards, staging)
-            _check(name, source, entries)
-            _check_errors(stage, entries)
-            _never_empty(stage, source, staging, entries)
+            entries = sidecars(source.shards, staging)
+            check(name, source, entries)
+            check_errors(stage, entries)
+            never_empty(stage, source, staging, entries)
             write_shards(staging, entries, inputs)
         run.shards = entries
         with errors_from_workers():
             stage.conclude(run)
         for warning in run.warnings:
             self.say(f"warning: {name}: {warning}")
-        manifest = self._manifest(stage, source, fingerprint, entries, run, staging, started, clock)
+        manifest = describe(stage, source, fingerprint, self.config.seed, entries, run, staging)
         if isinstance(stage, OrderStage):
             made = [entry for entry in entries if entry["name"] not in set(run.carried)]
             manifest |= self._used(name, source, staging, made)
@@ -213,6 +208,8 @@ class Pipeline:
         shutil.rmtree(staging / "scratch", ignore_errors=True)
         shutil.rmtree(staging / "attempts", ignore_errors=True)
         _remove_temporary(staging)
+        manifest["started"] = started.isoformat(timespec="seconds")
+        manifest["seconds"] = round(time.monotonic() - clock, 3)
         manifest["files"] = self._other_files(staging, entries, run, final)
         manifest["usage"] = meter.read()
         write_atomically(staging / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
@@ -294,51 +291,6 @@ class Pipeline:
         fresh = inventory.stamps(self.spark, staging, [name for name in others if name not in known], run.tasks)
         return dict(sorted((known | fresh).items()))
 
-    def _manifest(
-        self,
-        stage: Stage[Any],
-        source: Dataset,
-        fingerprint: str,
-        entries: list[dict[str, Any]],
-        run: StageRun,
-        staging: Path,
-        started: datetime,
-        clock: float,
-    ) -> dict[str, Any]:
-        totals = _totals(entries)
-        shards = [
-            {k: e[k] for k in ("name", "rows", "dropped", "chars", "tokens", "documents_file", "dropped_file")}
-            for e in entries
-        ]
-        return {
-            "stage": stage.name,
-            "fingerprint": fingerprint,
-            "maker": maker_fingerprint(stage, self.config.seed),
-            "content": digest([[s["name"], s["documents_file"]] for s in shards]),
-            "schema": _columns(staging, entries),
-            "config_hash": config_digest(stage),
-            "config": stage.config.model_dump(mode="json"),
-            "code_version": code_version(),
-            "seed": self.config.seed,
-            "input": {
-                "files": [_stamp(u) for s in source.shards for u in s.units] if source.manifest is None else [],
-                "path": source.path,
-                "fingerprint": source.fingerprint,
-                "documents": sum(s.rows or 0 for s in source.shards) if source.manifest else None,
-            },
-            "lineage": {
-                e["name"]: [_describe(u) for u in s.units] for e, s in zip(entries, source.shards, strict=False)
-            }
-            if isinstance(stage, SourceStage)
-            else {},
-            **totals,
-            "metrics": {**totals["metrics"], **run.metrics},
-            "warnings": run.warnings,
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(time.monotonic() - clock, 3),
-            "shards": shards,
-        }
-
     # --- helpers --------------------------------------------------------------------------------
 
     @property
@@ -389,147 +341,9 @@ class Pipeline:
                 shutil.rmtree(old)
         staging.mkdir(parents=True, exist_ok=True)
 
-    @contextmanager
-    def _lock(self, wait: float = 0.0) -> Iterator[None]:
-        """Hold the workspace; the lock ends with the process, however that ends, so that none is ever stale."""
-        self.workspace.mkdir(parents=True, exist_ok=True)
-        path = self.workspace / ".lock"
-        with path.open("a+", encoding="utf-8") as file:
-            end, told = time.monotonic() + wait, False
-            while not _locked(file):
-                file.seek(0)
-                owner = file.read().strip() or "another run"
-                if time.monotonic() >= end:
-                    raise Busy(f"{self.workspace} is in use by {owner}")
-                if not told:
-                    self.say(f"waiting: {self.workspace} is in use by {owner}")
-                    told = True
-                time.sleep(min(LOCK_POLL_SECONDS, max(0.0, end - time.monotonic())))
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(UTC):%F %T} UTC")
-            file.flush()
-            yield
-
-
-def _locked(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
 
 def _staging_name(stage: str, fingerprint: str) -> str:
     return f"{stage}-{fingerprint[:16]}"
-
-
-def _columns(staging: Path, entries: list[dict[str, Any]]) -> dict[str, str]:
-    """Name and Arrow type of each column of the output."""
-    files = [f"{e['name']}.parquet" for e in entries if e["documents_file"]] or [EMPTY]
-    return {field.name: str(field.type) for field in pq.read_schema(staging / "documents" / files[0])}
-
-
-def _stamp(unit: Unit) -> dict[str, Any]:
-    """What a piece of foreign input was when it was read."""
-    if unit.stamp:
-        return {"file": _describe(unit), "stamp": unit.stamp}
-    stat = os.stat(unit.path)
-    return {"file": _describe(unit), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-
-
-def _describe(unit: Unit) -> str:
-    name = unit.label or unit.path
-    return name if unit.end is None and not unit.start else f"{name}[{unit.start}:{unit.end}]"
-
-
-def _sidecars(shards: tuple[Shard, ...], staging: Path) -> list[dict[str, Any]]:
-    return [json.loads((staging / "shards" / f"{s.name}.json").read_text(encoding="utf-8")) for s in shards]
-
-
-def _check(name: str, source: Dataset, entries: list[dict[str, Any]]) -> None:
-    """Every document that went in is kept or dropped, shard by shard."""
-    for shard, entry in zip(source.shards, entries, strict=True):
-        out = entry["rows"] + entry["dropped"]
-        if out != entry["rows_in"] or (shard.rows is not None and shard.rows != entry["rows_in"]):
-            raise AccountingError(
-                f"stage {name}, shard {shard.name}: {shard.rows} documents in, {entry['rows']} kept, "
-                f"{entry['dropped']} dropped"
-            )
-
-
-def _check_errors(stage: Stage[Any], entries: list[dict[str, Any]]) -> None:
-    """No more documents ended in an error than the stage's config lets pass."""
-    documents = sum(e["rows_in"] for e in entries)
-    counts: Counter[str] = Counter()
-    for entry in entries:
-        counts.update({rule: n for rule, (n, _) in entry["rules"].items() if rule in stage.errors})
-    if counts.total() > max(LET_PASS, stage.config.max_error_rate * documents):
-        what = ", ".join(f"{rule} {n:,}" for rule, n in counts.most_common())
-        raise PretrainDataError(
-            f"stage {stage.name}: {counts.total():,} of {documents:,} documents ended in an error ({what}), more than "
-            f"stages.{stage.name}.max_error_rate {stage.config.max_error_rate:g} lets pass; the ledger of this attempt "
-            "lies under the workspace's .staging; mend the input, or raise the rate and run again"
-        )
-
-
-def _never_empty(stage: Stage[Any], source: Dataset, staging: Path, entries: list[dict[str, Any]]) -> None:
-    """Readers of a folder want at least one file with the columns, even where there is no row."""
-    columns = [c.name for c in schema.COLUMNS if c.stage in ("ingest", stage.name) or c.name in stage.adds]
-    for folder, empty in (("documents", document_schema(columns)), ("dropped", schema.DROPPED)):
-        (staging / folder).mkdir(parents=True, exist_ok=True)
-        if not any(e[f"{folder}_file"] for e in entries):
-            pq.write_table(empty.empty_table(), staging / folder / EMPTY)
-
-
-def _entries_of(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Manifest entries of files that a stage wrote itself."""
-    empty: dict[str, Any] = {"dropped": 0, "dropped_file": None, "cpu_seconds": 0.0}
-    empty |= {key: {} for key in ("rules", "kept_by", "dropped_by", "metrics")}
-    return [
-        {key: b[key] for key in ("name", "rows", "chars", "tokens")}
-        | {"rows_in": b["rows"], "chars_in": b["chars"]}
-        | {"documents_file": {"bytes": b["bytes"], "xxh3": b["xxh3"]}}
-        | empty
-        for b in blocks
-    ]
-
-
-def _totals(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    totals: dict[str, Any] = {
-        "documents_in": 0,
-        "chars_in": 0,
-        "documents": 0,
-        "dropped": 0,
-        "chars": 0,
-        "tokens": 0,
-    }
-    totals |= {"cpu_seconds": 0.0, "rules": {}, "kept_by": {}, "dropped_by": {}, "metrics": {}}
-    for e in entries:
-        for key, name in (("documents_in", "rows_in"), ("documents", "rows")):
-            totals[key] += e[name]
-        for key in ("chars_in", "dropped", "chars", "tokens", "cpu_seconds"):
-            totals[key] += e[key]
-        for rule, counts in e["rules"].items():
-            sums = totals["rules"].setdefault(rule, [0, 0])
-            sums[0] += counts[0]
-            sums[1] += counts[1]
-        merge_counts(totals["kept_by"], e["kept_by"])
-        merge_counts(totals["dropped_by"], e["dropped_by"])
-        for key, amount in e["metrics"].items():
-            totals["metrics"][key] = totals["metrics"].get(key, 0) + amount
-    totals["cpu_seconds"] = round(totals["cpu_seconds"], 3)
-    return totals
-
-
-def _complete(final: Path, manifest: dict[str, Any]) -> bool:
-    """All files of the manifest are there with their sizes."""
-    for shard in manifest["shards"]:
-        for folder in ("documents", "dropped"):
-            entry = shard[f"{folder}_file"]
-            path = final / folder / f"{shard['name']}.parquet"
-            if entry is not None and (not path.is_file() or path.stat().st_size != entry["bytes"]):
-                return False
-    return True
 
 
 def _remove_temporary(staging: Path) -> None:

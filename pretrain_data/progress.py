@@ -60,6 +60,8 @@ class Progress:
         """How far it is, in a line of text."""
         done, of = self.look()
         seconds = time.monotonic() - self.began
+        if not of:  # nothing is counted while the driver computes
+            return f"{self.stage}: at work for {duration(seconds)}{self.detail()}"
         text = f"{self.stage}: {done:,} of {of:,} {self.unit}{self.detail()}"
         return f"{text}, about {duration(seconds * (of - done) / done)} left" if 0 < done < of else text
 

@@ -40,6 +40,9 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key, e.g. stages.dedup.threshold=0.9."),
 ]
+AppendOption = Annotated[
+    bool, typer.Option("--append", help="Blocks in the export stay as they are: add behind them what is new.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,15 +61,16 @@ def command(name: str) -> Callable[[F], F]:
     return target.command(own)
 
 
-def open_pipeline(config: Path, overrides: list[str] | None = None) -> Any:
-    """A Pipeline over the config file."""
+def open_pipeline(config: Path, overrides: list[str] | None = None, append: bool = False) -> Any:
+    """A Pipeline over the config file. `append`: with the blocks of its export handed out."""
     from pretrain_data.config import load_config
     from pretrain_data.logs import as_json, sayer
     from pretrain_data.pipeline import Pipeline
     from pretrain_data.stages import registry
 
     stages = registry()
-    loaded = load_config(config, stages, overrides or [])
+    asked = [*(overrides or []), *(["stages.mix.handed_out=export"] if append else [])]
+    loaded = load_config(config, stages, asked)
     say = sayer(loaded.configured())
     # A person gets the same from the table that the command prints.
     return Pipeline(

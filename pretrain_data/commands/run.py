@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from pretrain_data.commands import ConfigArgument, JsonOption, SetOption, command, open_pipeline, out, print_json
+from pretrain_data.commands import (
+    AppendOption,
+    ConfigArgument,
+    JsonOption,
+    SetOption,
+    command,
+    open_pipeline,
+    out,
+    print_json,
+)
 
 
 @command("run")
@@ -16,6 +25,7 @@ def run(
     last: Annotated[str | None, typer.Option("--to", help="Last stage to run.")] = None,
     overrides: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Run even what is up to date.")] = False,
+    append: AppendOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the pipeline: each configured stage that is not up to date, in order.
@@ -25,7 +35,7 @@ def run(
     from pretrain_data import ledger
     from pretrain_data.report.page import write_report
 
-    pipeline = open_pipeline(config, overrides)
+    pipeline = open_pipeline(config, overrides, append)
     outcomes = []
     for outcome in pipeline.run(first, last, force):
         outcomes.append(outcome)

@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from pretrain_data.commands import ConfigArgument, JsonOption, SetOption, command, open_pipeline, out, print_json
+from pretrain_data.commands import (
+    AppendOption,
+    ConfigArgument,
+    JsonOption,
+    SetOption,
+    command,
+    open_pipeline,
+    out,
+    print_json,
+)
 from pretrain_data.stages import ORDER
 
 
@@ -16,6 +25,7 @@ def stage(
     config: ConfigArgument,
     overrides: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Run even if it is up to date.")] = False,
+    append: AppendOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run one stage, as spark-submit jobs/NAME.py does.
@@ -24,7 +34,7 @@ def stage(
     """
     from pretrain_data import ledger
 
-    pipeline = open_pipeline(config, overrides)
+    pipeline = open_pipeline(config, overrides, append)
     outcomes = list(pipeline.run(name, name, force))
     if as_json:
         print_json(

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pretrain_data.dataset import read_manifest
 from pretrain_data.errors import InputError
 from pretrain_data.kernels.mixture import KEY_BITS, Cut, hash_strings
 from pretrain_data.mixing import counts, holdout, order, plan
@@ -126,6 +127,7 @@ class MixStage(Stage[MixConfig]):
         return tokenizer_files(self.config.tokenizer)
 
     def prepare(self, run: StageRun) -> None:
+        self._keep_promise(run.workspace / self.name)
         items, aside, history = self.decide(run)
         for line in table(self.plans):
             run.say(line)
@@ -135,7 +137,18 @@ class MixStage(Stage[MixConfig]):
         ranks = order.rank_groups(lined, run.seed, self._stretch(history))
         placed = order.place(lined, ranks, len(self.plans), self.config.bins, run.scratch)
         self.places = run.scratch
+        if lined.count() <= order.EVENED:
+            placed = order.evened(placed, run.scratch)
         self._write_places(order.positions(placed), items, aside, history, run)
+
+    def _keep_promise(self, before: Path) -> None:
+        """Raise InputError where a config that says nothing of blocks that were to stay would write them anew."""
+        promised = (read_manifest(before) or {}).get("config", {}).get("handed_out")
+        if promised and "handed_out" not in self.config.model_fields_set:
+            raise InputError(
+                f"{before}: the run before left the blocks of {promised} as they were, and this one would write them "
+                "anew; run with --append, or begin a new order with stages.mix.handed_out: null"
+            )
 
     def decide(self, run: StageRun) -> tuple[Any, Any, History | None]:
         """Count tokens and decide how often the documents of each part are used: `self.plans`.

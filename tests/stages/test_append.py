@@ -278,3 +278,31 @@ def test_only_what_is_new_is_counted(tmp_path: Path, spark: Any, monkeypatch: py
     assert before == 3
     assert [name for name in ours if ours[name] != changed[name]] == ["part-00003", "part-00004"]
     assert counted(tmp_path, end_of_document="<|im_end|>")[0] == 0
+
+
+def test_a_plain_run_does_not_write_anew_what_was_to_stay(tmp_path: Path, spark: Any) -> None:
+    """`--append` is `handed_out: export`; without it the next run is refused, unless it says that it begins anew."""
+    deliver(tmp_path, 1, documents(1, 400))
+
+    def go(budget: int, *overrides: str, append: bool = False) -> list[str]:
+        path = config(tmp_path, budget)
+        whole = json.loads(path.read_text())
+        del whole["stages"]["mix"]["handed_out"]
+        path.write_text(json.dumps(whole))
+        pipeline = open_pipeline(path, list(overrides), append)
+        pipeline._spark = spark
+        return [outcome.state for outcome in pipeline.run()]
+
+    assert go(20_000) == ["done", "done"], "nothing was promised yet"
+    first = files(tmp_path, [record["block"] for record in blocks(tmp_path)])
+    deliver(tmp_path, 2, documents(2, 400))
+    assert go(40_000, append=True) == ["done", "done"]
+    assert go(40_000, append=True) == ["up to date", "up to date"]
+    there = files(tmp_path, [record["block"] for record in blocks(tmp_path)])
+    assert len(there) > len(first)
+    assert first.items() <= there.items()
+    with pytest.raises(InputError, match="--append"):
+        go(40_000)
+    assert files(tmp_path, [record["block"] for record in blocks(tmp_path)]) == there
+    assert go(40_000, "stages.mix.handed_out=null") == ["done", "done"]
+    assert go(40_000) == ["up to date", "up to date"]
