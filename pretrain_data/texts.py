@@ -44,10 +44,13 @@ def signals(texts: Texts, keywords: Mapping[str, Iterable[str]] | None = None) -
     `keywords` maps a category to terms; each adds `kw_CATEGORY` and `kw_CATEGORY_lines`.
     """
     from pretrain_data.kernels.signals import SignalOptions, compute
+    from pretrain_data.rules import englishcut
     from pretrain_data.rules.wordlists import BUNDLED, STOP_WORDS, read
 
     english, chinese = (read(BUNDLED / f"{STOP_WORDS}.{lang}.txt") for lang in ("en", "zh"))
-    options = SignalOptions(english, chinese, {name: list(terms) for name, terms in (keywords or {}).items()})
+    special_cases, units = englishcut.load()
+    listed = {name: list(terms) for name, terms in (keywords or {}).items()}
+    options = SignalOptions(english, chinese, listed, special_cases=special_cases, units=units)
     return pa.Table.from_struct_array(compute(as_arrow(texts), options)).to_pandas()
 
 

@@ -69,13 +69,17 @@ def dotted(path: Key) -> str:
 
 def load(path: Path) -> Tree:
     """Read one YAML file. Raises ConfigError with file and line on anything that isn't plain data."""
+    return parse(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of one file. Raises ConfigError where there is none in UTF-8."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read as UTF-8 text: {error}") from None
-    return parse(text, str(path))
 
 
 def parse(text: str, name: str) -> Tree:

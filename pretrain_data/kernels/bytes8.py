@@ -46,7 +46,21 @@ def _trailing_zeros(typing_context: Any, value: Any) -> Any:
     return types.uint64(types.uint64), build
 
 
+def _pointer(typing_context: Any, array: Any) -> Any:
+    """The items of a one-dimensional array without the array: nothing is checked, no reference is counted.
+
+    Numba counts references of an array in each function that it is handed through, which costs more than what a
+    small function does. Whoever made the array must hold it.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.make_array(signature.args[0])(context, builder, arguments[0]).data
+
+    return types.CPointer(array.dtype)(array), build
+
+
 load8: Any = intrinsic(_load8)
+pointer: Any = intrinsic(_pointer)
 trailing_zeros: Any = intrinsic(_trailing_zeros)
 
 

@@ -5,7 +5,7 @@ itself, over the exact counts of `signals_scan`. White space below means spaces,
 an inked character is any other. A share whose denominator is zero is 0.
 
 Definitions that others leave to a tokeniser are fixed here (see `signals_tokens`): Chinese is cut by
-character, English roughly as Penn Treebank does.
+character, all else as spaCy cuts English, whose tokens datatrove counts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from pretrain_data.kernels import signals_scan as scan
 from pretrain_data.kernels import textscan
 from pretrain_data.kernels.keywords import Matcher, compile_keywords
 from pretrain_data.kernels.signals_characters import times_log
-from pretrain_data.kernels.signals_tokens import key_of
+from pretrain_data.kernels.signals_tokens import heads_of, key_of
 from pretrain_data.kernels.textscan import char_table, text_buffers
+from pretrain_data.kernels.wordcut import compile_cut
 
 Array = npt.NDArray[np.float64]
 
@@ -112,8 +113,8 @@ SIGNALS: tuple[Signal, ...] = (
         "not after an initial",
         counts.SENTENCES,
     ),
-    _number("tokens", "tokens", "words, and runs of one punctuation mark or symbol", counts.TOKENS),
-    _number("words", "words", "tokens that are not punctuation or symbols; one a Han or Kana", counts.WORDS, GOPHER),
+    _number("tokens", "tokens", "words, marks, Han and Kana, as `wordcut` cuts them", counts.TOKENS),
+    _number("words", "words", "tokens with a letter or digit; one a Han or Kana", counts.WORDS, GOPHER),
     _share("mean_word_chars", "characters in words / words", counts.WORD_CHARS, counts.WORDS, GOPHER),
     _share("alpha_word_share", "words with a letter / words", counts.ALPHA_WORDS, counts.WORDS, GOPHER),
     _share("alpha_token_share", "words with a letter / tokens", counts.ALPHA_WORDS, counts.TOKENS),
@@ -247,7 +248,12 @@ SIGNALS: tuple[Signal, ...] = (
         for n in range(5, 11)
     ),
     # the web's leavings
-    _number("url_count", "addresses", "http://, https:// and www. at the start of a word", counts.URLS),
+    _number(
+        "url_count",
+        "addresses",
+        "http://, https://, and www. before a letter, where no letter or digit goes before",
+        counts.URLS,
+    ),
     _share("url_share", "characters in such addresses / characters", counts.URL_CHARS, counts.CHARS),
     _number("emails", "addresses", "e-mail addresses in ASCII", counts.EMAILS),
     _number("curly_braces", "characters", "{", counts.CURLY, C4),
@@ -290,7 +296,8 @@ class SignalOptions:
 
     `short_line` is in code points; `c4_min_words` in words by white space; `c4_max_word` in code
     points. `keywords` maps a category to its terms: each category adds the fields `kw_CATEGORY`
-    (matches) and `kw_CATEGORY_lines` (lines with a match) to the struct.
+    (matches) and `kw_CATEGORY_lines` (lines with a match) to the struct. `special_cases` maps strings to the
+    tokens that they are cut into against the rules of `wordcut`; `units` are cut off numbers.
     """
 
     def __init__(
@@ -301,6 +308,8 @@ class SignalOptions:
         short_line: int = 30,
         c4_min_words: int = 3,
         c4_max_word: int = 1000,
+        special_cases: Mapping[str, Sequence[str]] | None = None,
+        units: Iterable[str] = (),
     ) -> None:
         self.stop_keys = _stop_table(list(en_stop_words))
         self.zh_stop = np.zeros(textscan.TABLE_SIZE, np.uint8)
@@ -309,6 +318,7 @@ class SignalOptions:
                 raise ValueError(f"Chinese stop word {char!r}: must be one character")
             self.zh_stop[ord(char)] = 1
         self.matcher: Matcher = compile_keywords(keywords or {})
+        self.cutting = (*compile_cut(special_cases or {}, units), *heads_of(special_cases or {}))
         self.short_line, self.c4_min_words, self.c4_max_word = short_line, c4_min_words, c4_max_word
 
     @property
@@ -359,6 +369,7 @@ def compute(text: pa.Array, options: SignalOptions | None = None) -> pa.StructAr
         options.c4_min_words,
         options.c4_max_word,
         options.matcher.arrays,
+        options.cutting,
         options.bits(C4_BAD_LINE),
         options.bits(C4_LOREM),
         results,

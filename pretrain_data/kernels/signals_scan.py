@@ -93,6 +93,7 @@ def count(
     c4_words: int,
     c4_longest_word: int,
     terms: tuple,
+    cutting: tuple,
     bad_lines: int,
     lorem_lines: int,
     results: np.ndarray,
@@ -102,7 +103,8 @@ def count(
 ) -> None:
     """Fill one row a document of `results` (COUNTS columns), `entropy`, `hits` and `hit_lines`.
 
-    `terms` holds the keywords (`keywords.Matcher.arrays`).
+    `terms` holds the keywords (`keywords.Matcher.arrays`), `cutting` the special cases of words (`wordcut.compile_cut`)
+    and the sets of words that begin them (`signals_tokens.heads_of`).
     `bad_lines` and `lorem_lines` are bit sets of the keyword categories that spoil a line or a
     document for C4.
     """
@@ -141,6 +143,7 @@ def count(
     pending = np.empty(size, np.uint32)
     gram = np.empty(size, np.uint64)
     symbol_of, kinds, first, edges, targets, masks, begins, ascii_begins, words = terms
+    affixes, book, whole_words, heads = cutting
     for d in range(documents):
         out = results[d]
         start, end = offsets[d], offsets[d + 1]
@@ -153,7 +156,10 @@ def count(
             data, start, codes, flags, raw, line_end, line_byte, short_line, c4_words, c4_longest_word, line_hash,
             line_length, paragraph_hash, paragraph_length, line_flags, out,
         )  # fmt: skip
-        tokens = scan_tokens(codes, flags, letters, n, keys, starts, ends, line_sentences, out)
+        tokens = scan_tokens(
+            codes, flags, letters, n, affixes, book, whole_words, heads, keys, starts, ends,
+            line_sentences, out,
+        )  # fmt: skip
         line_masks[:raw] = 0
         if hits.shape[1]:
             mark_words(

@@ -1,21 +1,24 @@
 """Cuts a document into tokens, each with a key that is equal exactly where the text is.
 
-A token is: a URL; a word (letters, marks and digits, joined by inner . , : / ' _ @ where they belong
-to it, `don't` being two as in Penn Treebank and spaCy); one Han or Kana character; or a run of one
-punctuation or symbol character. A word is a token that is not punctuation or symbol.
+A token is one Han or Kana character, one CJK or full-width punctuation mark, or what `wordcut` makes of the
+pieces between these and white space: words and marks as spaCy cuts English. A word is a token with a letter or
+digit of any script in it.
 
-Keys of short ASCII words, of single characters and of runs are exact; longer words have a hash of 63 bits.
+Keys of short ASCII words and of single characters are exact; other words have a hash of 63 bits, other marks one of 56.
 """
 
 # ruff: noqa: SIM109 - chains of == compile to better machine code than `in` a tuple
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from pretrain_data.kernels import signals_counts as counts
-from pretrain_data.kernels.bytes8 import HIGH, PRIME, SEED, first_zero, load8, s64, trailing_zeros, u
+from pretrain_data.kernels.bytes8 import HIGH, PRIME, SEED, first_zero, load8, pointer, s64, trailing_zeros, u
 from pretrain_data.kernels.signals_characters import ASCII_LETTERS, BEYOND, wordish
 from pretrain_data.kernels.textscan import (
     CLASS_MASK,
@@ -29,9 +32,11 @@ from pretrain_data.kernels.textscan import (
     OTHER,
     PUNCT_ZH,
     SPACE,
+    TABLE_SIZE,
     TERMINAL,
     UPPER,
 )
+from pretrain_data.kernels.wordcut import WALKED, cut_piece
 
 _TOKENS, _WORDS, _WORD_CHARS, _ALPHA_WORDS = counts.TOKENS, counts.WORDS, counts.WORD_CHARS, counts.ALPHA_WORDS
 _URLS, _URL_CHARS, _EMAILS = counts.URLS, counts.URL_CHARS, counts.EMAILS
@@ -44,11 +49,18 @@ _LESS, _MORE, _QUESTION, _BANG, _LOW_H, _LOW_W = (ord(c) for c in "<>?!hw")
 _ELLIPSIS = 0x2026
 
 SINGLE = np.uint64(1 << 56)  # tag of a Han or Kana character's key
-RUN = np.uint64(2 << 56)  # of a run of one mark
+RUN = np.uint64(2 << 56)  # of marks
 HASHED = np.uint64(1 << 63)  # of a hash
 _LETTER_BITS = np.uint64(0x4040404040404040)  # set in ASCII letters, not in digits
-_JOINERS = np.array([chr(c) in ".,:/'_@" for c in range(128)], bool)
-_HTTP, _WWW = np.uint64(0x7468), np.uint64(0x7777)  # "ht", "ww"
+_DIGIT_BITS = np.uint64(0x1010101010101010)  # set in digits where the letters' bit, two higher, isn't
+_UNTAGGED = np.uint64((1 << 56) - 1)
+_ENDS = 4
+_CUTS, _MAY_STAY = 1, 2
+#: Marks that are cut off behind a word without more ado, unless a special case ends so (_MAY_STAY); _ENDS a sentence.
+_FAST_MARKS = np.zeros(128, np.uint8)
+_FAST_MARKS[[ord(c) for c in ',;:!?"']] = _CUTS
+_FAST_MARKS[[ord(c) for c in ")]."]] = _MAY_STAY
+_FAST_MARKS[[ord(c) for c in ".!?"]] |= _ENDS
 
 
 @njit(cache=True, nogil=True)
@@ -68,7 +80,12 @@ def word_key(codes: np.ndarray, letters: np.ndarray, i: int, j: int) -> np.uint6
     odd |= rest & HIGH | first_zero(rest | behind)
     if odd == 0:
         return rest if j - i < 8 else (h ^ rest) * PRIME | HASHED
-    for k in range(i, j):
+    k = i
+    while k + 2 <= j:
+        h = (h ^ load8(codes, u(k))) * PRIME
+        h ^= h >> u(29)
+        k += 2
+    if k < j:
         h = (h ^ u(codes[u(k)])) * PRIME
         h ^= h >> u(29)
     return h | HASHED
@@ -76,15 +93,26 @@ def word_key(codes: np.ndarray, letters: np.ndarray, i: int, j: int) -> np.uint6
 
 def key_of(word: str) -> np.uint64:
     """The key that a token of this text gets."""
-    codes = np.array([ord(c) for c in word], np.uint32)
+    codes = np.array([ord(c) for c in word], np.uint32)  # word_key loads two at a time, none behind the end
     letters = np.zeros(len(word) + 8, np.uint8)
     letters[: len(word)] = [ASCII_LETTERS[c] if c < 128 else BEYOND for c in codes]
     return np.uint64(word_key(codes, letters, 0, len(word)))
 
 
+def heads_of(special_cases: Iterable[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Sets of 65,536 bits for `scan_tokens`: special cases of ASCII letters alone, and what others begin with."""
+    whole_words, heads = np.zeros(1 << 13, np.uint8), np.zeros(1 << 13, np.uint8)
+    for text in special_cases:
+        head = text[: next((k for k, c in enumerate(text) if not (c.isascii() and c.isalnum())), len(text))]
+        if head:
+            slot = int(key_of(head)) * int(PRIME) % (1 << 64) >> 48
+            (whole_words if head == text else heads)[slot >> 3] |= 1 << (slot & 7)
+    return whole_words, heads
+
+
 @njit(cache=True, nogil=True)
-def _url_at(codes: np.ndarray, i: int, n: int) -> bool:
-    """Whether http://, https:// or www. begins at i, in any case."""
+def _url_at(codes: np.ndarray, flags: np.ndarray, i: int, n: int) -> bool:
+    """Whether http://, https://, or www. before a letter or digit begins at i, in any case."""
     c = codes[i] | 32
     if c == _LOW_H:
         if i + 8 >= n or codes[i + 1] | 32 != 116 or codes[i + 2] | 32 != 116 or codes[i + 3] | 32 != 112:
@@ -95,7 +123,7 @@ def _url_at(codes: np.ndarray, i: int, n: int) -> bool:
         return codes[j] == _COLON and codes[j + 1] == _SLASH and codes[j + 2] == _SLASH
     if i + 4 >= n or codes[i + 1] | 32 != _LOW_W or codes[i + 2] | 32 != _LOW_W:
         return False
-    return codes[i + 3] == _DOT
+    return codes[i + 3] == _DOT and wordish(flags[i + 4] & CLASS_MASK)
 
 
 @njit(cache=True, nogil=True)
@@ -150,57 +178,6 @@ def _domain_end(codes: np.ndarray, flags: np.ndarray, i: int, n: int) -> int:
     return j
 
 
-@njit(cache=True, nogil=True)
-def _word_end(codes: np.ndarray, flags: np.ndarray, i: int, n: int) -> tuple[int, bool, bool]:
-    """End of the word that begins at i, whether it holds a letter, whether it is an e-mail address."""
-    kind = flags[u(i)] & CLASS_MASK
-    alpha = kind == LATIN or kind == LETTER
-    email = False
-    j = i + 1
-    while j < n:
-        c = codes[u(j)]
-        kind = flags[u(j)] & CLASS_MASK
-        if wordish(kind):
-            alpha = alpha or kind == LATIN or kind == LETTER
-            j += 1
-            continue
-        if j + 1 >= n or not (c < 128 or c == _CURLY_APOSTROPHE):
-            break
-        following = flags[u(j + 1)]
-        before = flags[u(j - 1)]
-        joins = False
-        if not wordish(following & CLASS_MASK):
-            joins = c == _UNDERSCORE
-        elif c == _DOT:
-            lower_upper = (
-                before & CLASS_MASK == LATIN
-                and not before & UPPER
-                and following & CLASS_MASK == LATIN
-                and following & UPPER
-            )
-            joins = not lower_upper
-        elif c == _COMMA or c == _COLON or c == _SLASH:
-            joins = before & CLASS_MASK == DIGIT and following & CLASS_MASK == DIGIT
-        elif c == _UNDERSCORE:
-            joins = True
-        elif c == _APOSTROPHE or c == _CURLY_APOSTROPHE:
-            tail = j + 2
-            while tail < n and tail < j + 4 and wordish(flags[u(tail)] & CLASS_MASK):
-                tail += 1
-            joins = tail == j + 4  # three letters or more: O'Brien; else it's, don't, we'll
-        elif c == _AT and not email:
-            end = _domain_end(codes, flags, j + 1, n)
-            email = end > j + 1
-            joins = email
-            if email:
-                alpha = True
-                j = end - 1
-        if not joins:
-            break
-        j += 1
-    return j, alpha, email
-
-
 @njit(cache=True, nogil=True, inline="always")
 def _is_initial(flags: np.ndarray, i: int) -> bool:
     """Whether a word of one upper-case letter ends at i."""
@@ -231,21 +208,81 @@ def _sentence_ends(codes: np.ndarray, flags: np.ndarray, i: int, end: int, n: in
     return kind == SPACE or kind == NEWLINE or kind == HAN or kind == KANA or kind == PUNCT_ZH
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _parts(kind: int) -> bool:
+    """Whether a character of this class ends a piece."""
+    return kind == SPACE or kind == NEWLINE or kind == HAN or kind == KANA or kind == PUNCT_ZH
+
+
+@njit(cache=True, nogil=True)
+def _walk(
+    codes: np.ndarray, flags: np.ndarray, letters: np.ndarray, a: int, b: int, n: int, is_open: bool, out: np.ndarray
+) -> tuple[int, bool]:
+    """Count addresses and ellipses of the piece at a..b into `out`; sentences that end in it; whether one is open."""
+    sentences = 0
+    i = a
+    while i < b:
+        if letters[u(i)]:
+            is_open = True
+            low = codes[u(i)] | 32
+            if (low == _LOW_H or low == _LOW_W) and (i == a or letters[u(i - 1)] == 0) and _url_at(codes, flags, i, n):
+                end = _url_end(codes, flags, i, n)
+                out[_URLS] += 1
+                out[_URL_CHARS] += end - i
+                i = end
+            else:
+                i += 1
+            continue
+        c = codes[u(i)]
+        if c == _AT and i > a and (letters[u(i - 1)] or codes[u(i - 1)] == _UNDERSCORE):
+            end = _domain_end(codes, flags, i + 1, n)
+            out[_EMAILS] += end > i + 1
+            i = end + (end > i + 1)  # no second one begins right behind it
+            continue
+        j = i + 1
+        if flags[u(i)] & TERMINAL:
+            while j < b and codes[u(j)] == c:
+                j += 1
+            if c == _DOT:
+                out[_ELLIPSES] += (j - i) // 3
+            if is_open and _sentence_ends(codes, flags, i, j, n):
+                sentences += 1
+                is_open = False
+        i = j
+    return sentences, is_open
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _is_head(heads: np.ndarray, key: np.uint64) -> bool:
+    slot = (key * PRIME) >> u(48)
+    return (heads[slot >> u(3)] >> (slot & u(7))) & 1 != 0
+
+
 @njit(cache=True, nogil=True)
 def scan_tokens(
     codes: np.ndarray,
     flags: np.ndarray,
     letters: np.ndarray,
     n: int,
+    marks: np.ndarray,
+    book: np.ndarray,
+    whole_words: np.ndarray,
+    heads: np.ndarray,
     keys: np.ndarray,
     starts: np.ndarray,
     ends: np.ndarray,
     line_sentences: np.ndarray,
     out: np.ndarray,
 ) -> int:
-    """Cut into tokens (`keys`, `starts`, `ends`); count them, words, URLs, e-mails and sentences."""
+    """Cut into tokens (`keys`, `starts`, `ends`); count them, words, URLs, e-mails and sentences.
+
+    A word of ASCII letters with white space, or one mark and white space, behind it needs no cutting,
+    unless it is a special case itself (`whole_words`) or begins one (`heads`): sets of 65,536 bits by
+    the word's key. All else goes through `cut_piece`.
+    """
+    code_items, mark_items, book_items = pointer(codes), pointer(marks), pointer(book)
+    start_items, end_items = pointer(starts), pointer(ends)
     tokens = words = word_chars = alpha_words = sentences = 0
-    urls = url_chars = emails = ellipses = 0
     line = line_open = 0  # sentences of this line so far
     is_open = False  # a sentence has begun
     i = 0
@@ -255,98 +292,163 @@ def scan_tokens(
             zero = first_zero(x)
             x &= (zero & (~zero + u(1))) - u(1)
             j = i + s64(trailing_zeros(zero) >> u(3))
-            high, alpha_bits = x & HIGH, x & _LETTER_BITS
+            high, letter_bits, digit_bits = x & HIGH, x & _LETTER_BITS, x & ~(x >> u(2)) & _DIGIT_BITS
             while zero == 0:
                 y = load8(letters, u(j))
                 zero = first_zero(y)
                 y &= (zero & (~zero + u(1))) - u(1)
                 j += s64(trailing_zeros(zero) >> u(3))
                 high |= y & HIGH
-                alpha_bits |= y & _LETTER_BITS
-            joint = codes[u(j)] if j < n else 0
-            plain = high == 0 and not (_JOINERS[u(joint)] if joint < 128 else joint == _CURLY_APOSTROPHE)
-            if plain:
-                keys[u(tokens)] = x if j - i < 8 else word_key(codes, letters, i, j)
-                alpha_words += alpha_bits != 0
-            else:
-                first = x & u(0xFFFF) | u(0x2020)
-                if (first == _HTTP or first == _WWW) and _url_at(codes, i, n):
-                    j = _url_end(codes, flags, i, n)
-                    urls += 1
-                    url_chars += j - i
+                letter_bits |= y & _LETTER_BITS
+                digit_bits |= y & ~(y >> u(2)) & _DIGIT_BITS
+            if high == 0 and (letter_bits == 0 or digit_bits == 0):
+                joint = s64(codes[u(j)]) if j < n else 32
+                alone = joint == 32 or _parts(flags[u(j)] & CLASS_MASK)
+                follows = 0
+                if not alone and joint < 128:
+                    follows = s64(_FAST_MARKS[u(joint)])
+                    if (j + 1 < n and not _parts(flags[u(j + 1)] & CLASS_MASK)) or (
+                        joint == _DOT and flags[u(j - 1)] & UPPER
+                    ):
+                        follows = 0
+                if alone or follows:
+                    key = x if j - i < 8 else word_key(codes, letters, i, j)
+                    if not (_is_head(whole_words, key) or (follows & _MAY_STAY and _is_head(heads, key))):
+                        keys[u(tokens)] = key
+                        starts[u(tokens)] = i
+                        ends[u(tokens)] = j
+                        tokens += 1
+                        words += 1
+                        word_chars += j - i
+                        alpha_words += letter_bits != 0
+                        is_open = True
+                        if follows:
+                            keys[u(tokens)] = RUN | u(joint)
+                            starts[u(tokens)] = j
+                            j += 1
+                            ends[u(tokens)] = j
+                            tokens += 1
+                            if follows & _ENDS:
+                                sentences += 1
+                                line_open += 1
+                                is_open = False
+                            i = j
+                        else:
+                            i = j + (joint == 32)
+                        continue
+        else:
+            flag = flags[u(i)]
+            kind = flag & CLASS_MASK
+            if kind == HAN or kind == KANA:
+                while True:
+                    keys[u(tokens)] = SINGLE | u(codes[u(i)])
+                    starts[u(tokens)] = i
+                    i += 1
+                    ends[u(tokens)] = i
+                    tokens += 1
+                    words += 1
+                    word_chars += 1
                     alpha_words += 1
-                else:
-                    j, alpha, email = _word_end(codes, flags, i, n)
-                    alpha_words += alpha
-                    emails += email
-                keys[u(tokens)] = word_key(codes, letters, i, j)
-            is_open = True
-            words += 1
-            word_chars += j - i
-            starts[u(tokens)] = i
-            ends[u(tokens)] = j
-            tokens += 1
-            i = j + (joint == 32) if plain else j
-            continue
-        flag = flags[u(i)]
-        kind = flag & CLASS_MASK
-        if kind == HAN or kind == KANA:
-            while True:
-                keys[u(tokens)] = SINGLE | u(codes[u(i)])
+                    if i >= n:
+                        break
+                    kind = flags[u(i)] & CLASS_MASK
+                    if kind != HAN and kind != KANA:
+                        break
+                is_open = True
+                continue
+            if kind == SPACE or kind == CONTROL:
+                i += 1
+                continue
+            if kind == NEWLINE:
+                line_sentences[u(line)] = line_open + is_open
+                sentences += is_open
+                is_open = False
+                line_open = 0
+                line += 1
+                i += 1
+                continue
+            if kind == PUNCT_ZH:
+                keys[u(tokens)] = RUN | u(codes[u(i)])
                 starts[u(tokens)] = i
                 i += 1
                 ends[u(tokens)] = i
                 tokens += 1
+                if flag & TERMINAL and is_open:
+                    sentences += 1
+                    line_open += 1
+                    is_open = False
+                continue
+        if i + 1 >= n or _parts(flags[u(i + 1)] & CLASS_MASK):  # one character
+            j = i + 1
+            starts[u(tokens)] = i
+            ends[u(tokens)] = j
+            if letters[u(i)]:
+                keys[u(tokens)] = word_key(codes, letters, i, j)
                 words += 1
                 word_chars += 1
-                alpha_words += 1
-                if i >= n:
-                    break
                 kind = flags[u(i)] & CLASS_MASK
-                if kind != HAN and kind != KANA:
-                    break
+                alpha_words += kind == LATIN or kind == LETTER
+                is_open = True
+            else:
+                keys[u(tokens)] = RUN | u(codes[u(i)])
+                if flags[u(i)] & TERMINAL and is_open and _sentence_ends(codes, flags, i, j, n):
+                    sentences += 1
+                    line_open += 1
+                    is_open = False
+            tokens += 1
+            i = j
+            continue
+        union = s64(0)
+        all_flags = np.uint8(0)
+        wordy = np.uint8(0)
+        j = i
+        while j < n:
+            flag = flags[u(j)]
+            if _parts(flag & CLASS_MASK):
+                break
+            c = codes[u(j)]
+            if c < TABLE_SIZE:
+                union |= s64(marks[u(c)])
+            all_flags |= flag
+            wordy |= letters[u(j)]
+            j += 1
+        if union & WALKED or all_flags & TERMINAL:
+            closed, is_open = _walk(codes, flags, letters, i, j, n, is_open, out)
+            sentences += closed
+            line_open += closed
+        elif wordy:
             is_open = True
-            continue
-        if kind == SPACE or kind == CONTROL:
-            i += 1
-            continue
-        if kind == NEWLINE:
-            line_sentences[u(line)] = line_open + is_open
-            sentences += is_open
-            is_open = False
-            line_open = 0
-            line += 1
-            i += 1
-            continue
-        c = codes[u(i)]
-        if (
-            (c == _APOSTROPHE or c == _CURLY_APOSTROPHE)
-            and i > 0
-            and wordish(flags[u(i - 1)] & CLASS_MASK)
-            and i + 1 < n
-            and wordish(flags[u(i + 1)] & CLASS_MASK)
-        ):
-            j, alpha, email = _word_end(codes, flags, i, n)
-            alpha_words += alpha
-            emails += email
-            keys[u(tokens)] = word_key(codes, letters, i, j)
-            is_open = True
+        first = tokens
+        tokens = cut_piece(
+            code_items, mark_items, book_items, union, i, j, start_items, end_items, tokens, n
+        )  # fmt: skip
+        for t in range(first, tokens):
+            a, b = s64(starts[u(t)]), s64(ends[u(t)])
+            if b - a == 1 and letters[u(a)] == 0:
+                keys[u(t)] = RUN | u(codes[u(a)])
+                continue
+            some = u(0)
+            k = a
+            while k < b:
+                x = load8(letters, u(k))
+                if b - k < 8:
+                    x &= (u(1) << u(8 * (b - k))) - u(1)
+                some |= x
+                k += 8
+            key = word_key(codes, letters, a, b)
+            if some == 0:
+                keys[u(t)] = RUN | key & _UNTAGGED
+                continue
+            alpha = some & _LETTER_BITS != 0
+            if some & HIGH:
+                alpha = False
+                for k in range(a, b):
+                    kind = flags[u(k)] & CLASS_MASK
+                    alpha |= kind == LATIN or kind == LETTER
+            keys[u(t)] = key
             words += 1
-            word_chars += j - i
-        else:
-            j = i + 1
-            while j < n and codes[u(j)] == c:
-                j += 1
-            keys[u(tokens)] = RUN | u(j - i) << u(21) | u(c)
-            if c == _DOT:
-                ellipses += (j - i) // 3
-            if flag & TERMINAL and is_open and _sentence_ends(codes, flags, i, j, n):
-                sentences += 1
-                line_open += 1
-                is_open = False
-        starts[u(tokens)] = i
-        ends[u(tokens)] = j
-        tokens += 1
+            word_chars += b - a
+            alpha_words += alpha
         i = j
     line_sentences[u(line)] = line_open + is_open
     sentences += is_open
@@ -354,9 +456,5 @@ def scan_tokens(
     out[_WORDS] = words
     out[_WORD_CHARS] = word_chars
     out[_ALPHA_WORDS] = alpha_words
-    out[_URLS] = urls
-    out[_URL_CHARS] = url_chars
-    out[_EMAILS] = emails
     out[_SENTENCES] = sentences
-    out[_ELLIPSES] = ellipses
     return tokens

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,7 +155,13 @@ def rule_file_closure(paths: Sequence[Path | str]) -> list[Path]:
 
 def read_rule_file(path: Path) -> RuleFile:
     """Read and validate one rule file. Raises ConfigError with file and line."""
-    tree = yamltree.load(path)
+    return _validated(str(path), yamltree.read_text(path))
+
+
+@lru_cache(maxsize=256)
+def _validated(path: str, text: str) -> RuleFile:
+    """The rule file of this text: a worker compiles the rules anew for each shard, and YAML is slow to parse."""
+    tree = yamltree.parse(text, path)
     try:
         return RuleFile.model_validate(tree.value)
     except ValidationError as error:

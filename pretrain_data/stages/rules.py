@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from pretrain_data.errors import ConfigError, PretrainDataError
 from pretrain_data.kernels import signals
-from pretrain_data.rules import audit, auditfiles, lines, urls, wordlists
+from pretrain_data.rules import audit, auditfiles, englishcut, lines, urls, wordlists
 from pretrain_data.rules.config import (
     NUMBERS,
     STRINGS,
@@ -66,7 +66,13 @@ class Rules(Stage[RulesConfig]):
 
     def resources(self) -> list[Path]:
         lists = [urls.find(path) for path in self.config.url_lists]
-        return [*rule_file_closure(self.config.files), *wordlists.bundled(), *self.config.wordlists, *lists]
+        return [
+            *rule_file_closure(self.config.files),
+            *wordlists.bundled(),
+            englishcut.PATH,
+            *self.config.wordlists,
+            *lists,
+        ]
 
     @cached_property
     def rule_set(self) -> RuleSet:
@@ -92,6 +98,7 @@ class Rules(Stage[RulesConfig]):
             self.config.short_line,
             self.config.c4_min_words,
             self.config.c4_max_word,
+            *englishcut.load(),
         )
 
     def __getstate__(self) -> dict[str, object]:

@@ -8,7 +8,10 @@ import re
 import unicodedata
 from collections import Counter
 
+from wordcut_oracle import cut
+
 from pretrain_data.kernels.textscan import BULLETS, STERMS
+from pretrain_data.rules import englishcut
 
 HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3005\u3007\U00020000-\U0003ffff"
 KANA = (
@@ -45,92 +48,74 @@ def is_wordish(c: str) -> bool:
     return is_letter(c) or is_number(c) or (unicodedata.category(c)[0] == "M")
 
 
-def is_digit(c: str) -> bool:
-    return unicodedata.category(c) == "Nd"
-
-
 def is_zh_punctuation(c: str) -> bool:
     return unicodedata.category(c)[0] == "P" and (0x3000 <= ord(c) <= 0x303F or 0xFE10 <= ord(c) <= 0xFFEF)
 
 
 URL = re.compile(r"https?://|www\.", re.IGNORECASE)
-EMAIL_DOMAIN = re.compile(r"[A-Za-z0-9-](?:[A-Za-z0-9-]|\.(?=[A-Za-z0-9]))*\.[A-Za-z]{2,}")
 
 
-def tokens(text: str) -> list[tuple[int, int, bool, bool, str]]:
-    """(start, end, is word, has letter, kind) of each token; kind is url, email or empty."""
-    found = []
-    i, n = 0, len(text)
+SPECIALS, UNITS = englishcut.load()
+
+
+def pieces(text: str) -> list[tuple[int, int]]:
+    """Where what `wordcut` cuts stands: runs without white space, Han, Kana, CJK marks; no invisible ones in front."""
+    found, i, n = [], 0, len(text)
     while i < n:
-        c = text[i]
-        if is_space(c) or c == "\n" or is_invisible(c):
+        j = i
+        while j < n and not (is_space(text[j]) or text[j] == "\n" or is_zh(text[j])):
+            j += 1
+        while i < j and is_invisible(text[i]):
             i += 1
-        elif is_han(c) or is_kana(c):
-            found.append((i, i + 1, True, True, ""))
-            i += 1
-        elif is_wordish(c) or (c in "'’" and 0 < i < n - 1 and is_wordish(text[i - 1]) and is_wordish(text[i + 1])):
-            match = URL.match(text, i)
-            if match and match.end() < n:
+        if i < j:
+            found.append((i, j))
+        i = j + 1
+    return found
+
+
+def is_zh(c: str) -> bool:
+    return is_han(c) or is_kana(c) or is_zh_punctuation(c)
+
+
+def tokens(text: str) -> list[tuple[int, int, bool, bool]]:
+    """(start, end, is word, has letter) of each token."""
+    found = []
+    for start, end in pieces(text):
+        i = start
+        for token in cut(text[start:end], SPECIALS, UNITS):
+            found.append((i, i + len(token), any(map(is_wordish, token)), any(map(is_letter, token))))
+            i += len(token)
+    for i, c in enumerate(text):
+        if is_zh(c):
+            found.append((i, i + 1, not is_zh_punctuation(c), not is_zh_punctuation(c)))
+    return sorted(found)
+
+
+def addresses(text: str) -> tuple[list[tuple[int, int]], int]:
+    """Where URLs stand, and the number of e-mail addresses."""
+    urls, emails = [], 0
+    for start, end in pieces(text):
+        i = start
+        while i < end:
+            word = is_wordish(text[i]) and (i == start or not is_wordish(text[i - 1]))
+            match = URL.match(text, i) if word else None
+            if match and match.end() < len(text) and (text[match.end() - 1] == "/" or is_wordish(text[match.end()])):
                 j = i
-                while j < n and not (
-                    is_space(text[j])
-                    or text[j] in '\n<>"'
-                    or is_invisible(text[j])
-                    or unicodedata.category(text[j]) in ("Cn", "Cs")
-                    or is_han(text[j])
-                    or is_kana(text[j])
-                    or is_zh_punctuation(text[j])
+                while (
+                    j < end and text[j] not in '<>"' and unicodedata.category(text[j]) not in ("Cn", "Cs", "Cc", "Cf")
                 ):
                     j += 1
                 while j > i + 1 and text[j - 1] in ".,:;!?)]'":
                     j -= 1
-                found.append((i, j, True, True, "url"))
+                urls.append((i, j))
+                i = j
+            elif text[i] == "@" and i > start and (is_wordish(text[i - 1]) or text[i - 1] == "_"):
+                j = email_domain(text, i + 1)
+                emails += j > i + 1
+                i = j + 1 if j > i + 1 else i + 1
             else:
-                j, kind = word_end(text, i)
-                letter = kind == "email" or any(is_letter(x) for x in text[i:j])
-                found.append((i, j, True, letter, kind))
-            i = j
-        else:
-            j = i
-            while j < n and text[j] == c:
-                j += 1
-            found.append((i, j, False, False, ""))
-            i = j
-    return found
-
-
-def word_end(text: str, i: int) -> tuple[int, str]:
-    n, j, kind = len(text), i + 1, ""
-    while j < n:
-        c = text[j]
-        if is_wordish(c):
-            j += 1
-            continue
-        if j + 1 >= n:
-            break
-        before, after = text[j - 1], text[j + 1]
-        if c == "_":
-            joins = True
-        elif not is_wordish(after):
-            joins = False
-        elif c == ".":
-            latin = is_latin(before) and is_latin(after)
-            joins = not (latin and not before.isupper() and after.isupper())
-        elif c in ",:/":
-            joins = is_digit(before) and is_digit(after)
-        elif c in "'’":
-            joins = len(text) >= j + 4 and all(is_wordish(x) for x in text[j + 1 : j + 4])
-        elif c == "@" and not kind:
-            match = email_domain(text, j + 1)
-            joins = match > j + 1
-            if joins:
-                j, kind = match - 1, "email"
-        else:
-            joins = False
-        if not joins:
-            break
-        j += 1
-    return j, kind
+                i += 1
+    return urls, emails
 
 
 def is_latin(c: str) -> bool:
@@ -146,22 +131,24 @@ def email_domain(text: str, i: int) -> int:
 
 
 def sentences(text: str) -> int:
-    """Sentences by a walk over the tokens of each line."""
+    """Sentences by a walk over the characters of each line, without those in addresses."""
     total = 0
     for line in text.split("\n"):
-        is_open = False
-        for start, end, word, _, _ in tokens_in(line):
-            if word:
+        inside = {k for a, b in addresses(line)[0] for k in range(a, b)}
+        is_open, i = False, 0
+        while i < len(line):
+            c, j = line[i], i + 1
+            if i in inside or is_wordish(c) or is_han(c) or is_kana(c):
                 is_open = True
-            elif is_open and line[start] in STERMS and closes(line, start, end):
-                total += 1
-                is_open = False
+            elif c in STERMS:
+                while j < len(line) and line[j] == c:
+                    j += 1
+                if is_open and closes(line, i, j):
+                    total += 1
+                    is_open = False
+            i = j
         total += is_open
     return total
-
-
-def tokens_in(line: str) -> list[tuple[int, int, bool, bool, str]]:
-    return tokens(line)
 
 
 def closes(line: str, start: int, end: int) -> bool:
@@ -217,9 +204,10 @@ def signals(text: str, en_stop: set[str], zh_stop: set[str], short_line: int = 3
     lines = [line for line in text.split("\n") if any(not is_space(c) for c in line)]
     blanked = "\n".join(line if line in lines else "" for line in text.split("\n"))
     paragraphs = [p for p in re.split(r"\n\n+", blanked.strip("\n")) if p]
-    cut = tokens(text)
-    words = [text[a:b] for a, b, word, _, _ in cut if word]
-    spans = [(a, b, text[a:b]) for a, b, *_ in cut]
+    cutting = tokens(text)
+    urls, emails = addresses(text)
+    words = [text[a:b] for a, b, word, _ in cutting if word]
+    spans = [(a, b, text[a:b]) for a, b, *_ in cutting]
     han = [c for c in text if is_han(c)]
     counts = Counter(inked)
     n, total = len(text), len(inked)
@@ -240,11 +228,11 @@ def signals(text: str, en_stop: set[str], zh_stop: set[str], short_line: int = 3
         "lines": len(lines),
         "paragraphs": len(paragraphs),
         "sentences": sentences(text),
-        "tokens": len(cut),
+        "tokens": len(cutting),
         "words": len(words),
         "mean_word_chars": ratio(sum(map(len, words)), len(words)),
-        "alpha_word_share": ratio(sum(alpha for *_, alpha, _ in cut), len(words)),
-        "alpha_token_share": ratio(sum(alpha for *_, alpha, _ in cut), len(cut)),
+        "alpha_word_share": ratio(sum(alpha for *_, alpha in cutting), len(words)),
+        "alpha_token_share": ratio(sum(alpha for *_, alpha in cutting), len(cutting)),
         "top_word_share": ratio(max(Counter(words).values(), default=0), len(words)),
         "zh_share": ratio(len(han), total),
         "latin_share": ratio(sum(is_latin(c) for c in inked), total),
@@ -263,8 +251,8 @@ def signals(text: str, en_stop: set[str], zh_stop: set[str], short_line: int = 3
         "en_stop_share": ratio(sum(w in en_stop for w in words), len(words)),
         "zh_stop_words": len(zh_stop & set(text)),
         "zh_stop_share": ratio(sum(c in zh_stop for c in text), len(han)),
-        "hash_word_ratio": ratio(text.count("#"), len(cut)),
-        "newline_word_ratio": ratio(text.count("\n"), len(cut)),
+        "hash_word_ratio": ratio(text.count("#"), len(cutting)),
+        "newline_word_ratio": ratio(text.count("\n"), len(cutting)),
         "mean_line_chars": ratio(sum(map(len, lines)), len(lines)),
         "longest_line": max(map(len, lines), default=0),
         "terminal_line_share": ratio(sum(t[-1] in STERMS for t in trimmed), len(lines)),
@@ -275,9 +263,9 @@ def signals(text: str, en_stop: set[str], zh_stop: set[str], short_line: int = 3
         "dup_line_char_share": ratio(duplicates(lines)[1], n),
         "dup_paragraph_share": ratio(duplicates(paragraphs)[0], len(paragraphs)),
         "dup_paragraph_char_share": ratio(duplicates(paragraphs)[1], n),
-        "url_count": sum(kind == "url" for *_, kind in cut),
-        "url_share": ratio(sum(b - a for a, b, *_, kind in cut if kind == "url"), n),
-        "emails": sum(kind == "email" for *_, kind in cut),
+        "url_count": len(urls),
+        "url_share": ratio(sum(b - a for a, b in urls), n),
+        "emails": emails,
         "curly_braces": text.count("{"),
     }
     for k in (2, 3, 4):

@@ -13,7 +13,7 @@ from pretrain_data.kernels import signals
 
 EN_STOP = {"the", "be", "to", "of", "and", "that", "have", "with"}
 ZH_STOP = set("的了在是")
-OPTIONS = signals.SignalOptions(sorted(EN_STOP), sorted(ZH_STOP))
+OPTIONS = signals.SignalOptions(sorted(EN_STOP), sorted(ZH_STOP), special_cases=oracle.SPECIALS, units=oracle.UNITS)
 
 PIECES = [
     "the", "The", "of", "cat", "don't", "O'Brien's", "it's", "e.g.", "U.S.", "3.14", "1,000", "12:30",
@@ -30,6 +30,10 @@ PIECES = [
 TEXTS = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=60).map("".join),
     st.lists(st.sampled_from(["a", "b", "a b", "的", "c\n", " ", "\n"]), max_size=80).map("".join),
+    st.text(
+        st.sampled_from("的了我们漢字，。！？、；：「」《》（）…—·０１ＡＢｃあア々〇𠀀ab1%.,:/@-#* \u3000\n"),
+        max_size=80,
+    ),
     st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=60),
 )
 
