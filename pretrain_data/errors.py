@@ -69,7 +69,8 @@ def storage(folder: Path) -> Iterator[None]:
 
 
 _DIED = "Python worker exited unexpectedly"
-_RAISED = re.compile(r"^pretrain_data\.errors\.(\w+): (.*?)(?=^\S*Error|^\s*SQLSTATE|\Z)", re.MULTILINE | re.DOTALL)
+_ENDS = r"^\S*Error|^\s*SQLSTATE|^\s+at |\Z"
+_RAISED = re.compile(rf"^pretrain_data\.errors\.(\w+): (.*?)(?={_ENDS})", re.MULTILINE | re.DOTALL)
 
 
 @contextmanager
@@ -79,7 +80,7 @@ def errors_from_workers() -> Iterator[None]:
     Raises WorkerDied where a worker didn't live to raise anything, PretrainDataError where the JVM didn't.
     """
     from py4j.protocol import Py4JError, Py4JJavaError
-    from pyspark.errors import PySparkException, PythonException
+    from pyspark.errors import PySparkException
 
     try:
         yield
@@ -89,8 +90,6 @@ def errors_from_workers() -> Iterator[None]:
                 "a Python worker ended without a word: killed, out of memory, stalled, or by a fault in native code; "
                 "the executor's log has more"
             ) from error
-        if not isinstance(error, PythonException):
-            raise
         found = _RAISED.findall(str(error))
         if not found:
             raise

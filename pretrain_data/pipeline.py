@@ -19,14 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from py4j.protocol import Py4JError
 
 from pretrain_data import inventory, leftovers, lineage, session
 from pretrain_data.accounting import check, check_errors, entries_of, never_empty, sidecars
 from pretrain_data.commit import publish
 from pretrain_data.config import PipelineConfig
-from pretrain_data.dataset import MANIFEST, Dataset, read_manifest, run_on_shards
+from pretrain_data.dataset import MANIFEST, Dataset, on_each, read_manifest
 from pretrain_data.errors import (
     AccountingError,
     InputError,
@@ -241,11 +240,11 @@ class Pipeline:
         """
         done = staging / "shards"
 
-        def work(shard: Shard) -> Iterator[pa.RecordBatch]:
+        def work(shard: Shard) -> str:
             run_shard(stage, shard, staging)
-            yield pa.RecordBatch.from_pydict({"name": [shard.name]})
+            return shard.name
 
-        out, tasks = pa.schema([("name", pa.string())]), self.config.spark.partitions
+        tasks = self.config.spark.partitions
         for tries_left in range(SECOND_TRIES if stage.shardwise else 0, -1, -1):
             todo = tuple(s for s in source.shards if not (done / f"{s.name}.json").exists())
             if not todo:
@@ -253,7 +252,7 @@ class Pipeline:
             try:
                 progress = ShardProgress(stage.name, len(source.shards), done, self.say, self.note)
                 with progress, errors_from_workers():
-                    finished = run_on_shards(self.spark, todo, work, out, tasks).count()
+                    finished = on_each(self.spark, todo, work, tasks)
             except WorkerDied:
                 if not tries_left:
                     raise
@@ -261,8 +260,8 @@ class Pipeline:
                     f"warning: {stage.name}: a worker died; its shard is done again, document by document if need be"
                 )
                 continue
-            if finished != len(todo):
-                raise AccountingError(f"stage {stage.name}: {finished} of {len(todo)} shards came back")
+            if len(finished) != len(todo):
+                raise AccountingError(f"stage {stage.name}: {len(finished)} of {len(todo)} shards came back")
             return
 
     def _used(self, name: str, source: Dataset, staging: Path, entries: list[dict[str, Any]]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class StageConfig(BaseModel):
 
 
 C = TypeVar("C", bound=StageConfig)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,21 @@ class StageRun:
 
         source = self.source if shards is None else replace(self.source, shards=shards)
         return scan(self.spark, source, columns, function, schema, self.tasks)
+
+    def each(
+        self,
+        columns: list[str],
+        function: Callable[[Iterator[pa.RecordBatch], Shard], T],
+        shards: tuple[Shard, ...] | None = None,
+    ) -> list[T]:
+        """What `function(batches, shard)` returns for every input shard (or `shards`), in their order.
+
+        As `scan` reads; what comes back is held by the driver.
+        """
+        from pretrain_data.dataset import on_each, read_shard
+
+        every = self.source.shards if shards is None else shards
+        return on_each(self.spark, every, lambda shard: function(read_shard(shard, columns), shard), self.tasks)
 
 
 class Stage(Generic[C]):

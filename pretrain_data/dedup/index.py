@@ -10,10 +10,9 @@ in it, since the document they were dropped for is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,17 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pretrain_data.dataset import run_on_shards
 from pretrain_data.dedup.store import CONTENT, Store, flush
 from pretrain_data.kernels import lsh
 from pretrain_data.mapped import load, save
 from pretrain_data.stage import Shard
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
 FOLDER = "index"
-KEYED = pa.schema([("key", pa.int64()), ("document", pa.int64())])
 #: Keys that are sorted on the driver at a time.
 SORTED_AT_ONCE = 32_000_000
 
@@ -62,31 +56,25 @@ class Index:
         """What `write` kept of a shard, mapped."""
         return load(self._path("survivors", shard))
 
-    def look_up(
-        self, spark: SparkSession, shards: tuple[Shard, ...], wanted: Path, store: Store, most: int, tasks: int | None
-    ) -> DataFrame:
-        """(key, document) of the documents of `shards` that have a key of `wanted` (a sorted .npy file).
+    def look_up(self, shard: Shard, wanted: Path, store: Store, most: int) -> tuple[I64, I64]:
+        """Keys and numbers of a shard's documents that have a key of `wanted` (a sorted .npy file), by key.
 
-        At most `most` a key and shard, the first. Their signatures and contents are put into the store.
+        At most `most` a key, the first. Their signatures and contents are put into the store.
         """
-
-        def work(shard: Shard) -> Iterator[pa.RecordBatch]:
-            table = load(self._path("keys", shard))
-            keys = table["key"].to_numpy()
-            met = lsh.meeting(keys, np.load(wanted, mmap_mode="r"), most)
-            if not len(met):
-                return
-            places = table["place"].to_numpy()[met]
-            kept = self.survivors(shard)
-            numbers = kept["row"].to_numpy() + (shard.first_row or 0)
-            once = np.unique(places)
-            signatures, contents = store.signatures("r+"), store.contents("r+")
-            signatures[numbers[once]] = _values(kept["signature"], np.dtype(np.uint32), store.permutations)[once]
-            contents[numbers[once]] = _values(kept["content"], CONTENT, 1)[once, 0]
-            flush(signatures, contents)
-            yield pa.RecordBatch.from_arrays([pa.array(keys[met]), pa.array(numbers[places])], schema=KEYED)
-
-        return run_on_shards(spark, shards, work, KEYED, tasks)
+        table = load(self._path("keys", shard))
+        keys = table["key"].to_numpy()
+        met = lsh.meeting(keys, np.load(wanted, mmap_mode="r"), most)
+        if not len(met):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        places = table["place"].to_numpy()[met]
+        kept = self.survivors(shard)
+        numbers = kept["row"].to_numpy() + (shard.first_row or 0)
+        once = np.unique(places)
+        signatures, contents = store.signatures("r+"), store.contents("r+")
+        signatures[numbers[once]] = _values(kept["signature"], np.dtype(np.uint32), store.permutations)[once]
+        contents[numbers[once]] = _values(kept["content"], CONTENT, 1)[once, 0]
+        flush(signatures, contents)
+        return keys[met], numbers[places]
 
     def members(self, shard: Shard, rows: I64) -> pa.Table:
         """doc_id, source_id and similar_group of kept documents, by their rows in the shard."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +21,8 @@ from pretrain_data.kernels.tokens import count_column
 from pretrain_data.stage import Shard
 from pretrain_data.tokenizers import load_saved
 
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+#: By lang and channel: documents, chars, and of documents with tokens n, x (chars), y (tokens), xx, xy, yy.
+Sums = dict[tuple[str, str], "Counter[str]"]
 
 
 def measured(batch: pa.RecordBatch, tokenizer: str, share: float) -> pa.RecordBatch:
@@ -54,25 +56,34 @@ def _hex(share: float) -> str:
     return "g" if share >= 1 else f"{int(share * 16**8):08x}"
 
 
-def sums(spark: SparkSession, meta: Path) -> list[dict[str, Any]]:
-    """Sums by group over all documents, for `curve.Totals`."""
-    from pyspark.sql import functions as F
+def sums(about: pa.RecordBatch, into: Sums) -> None:
+    """Add a batch, as `measured` makes it, to the sums by lang and channel that `curve.Totals` wants."""
+    codes = [about.column(name).dictionary_encode() for name in curve.GROUP]
+    code = codes[0].indices.to_numpy() * np.int64(len(codes[1].dictionary)) + codes[1].indices.to_numpy()
+    chars, counted = about.column("chars").to_numpy(), about.column("tokens").is_valid()
+    tokens, counted = pc.fill_null(about.column("tokens"), 0).to_numpy(), counted.to_numpy(zero_copy_only=False)
+    for group in np.unique(code):
+        lang, channel = divmod(int(group), len(codes[1].dictionary))
+        name = codes[0].dictionary[lang].as_py(), codes[1].dictionary[channel].as_py()
+        mask = code == group
+        x, y = chars[mask & counted], tokens[mask & counted]
+        entry = into.setdefault(name, Counter())
+        entry.update(documents=int(mask.sum()), chars=int(chars[mask].sum()), n=len(x), x=int(x.sum()), y=int(y.sum()))
+        entry.update(xx=_dot(x, x), xy=_dot(x, y), yy=_dot(y, y))
 
-    files = sorted(str(path) for path in meta.glob("*.parquet"))
-    if not files:
-        return []
-    frame = spark.read.parquet(*files).where("not withdrawn")
-    # Decimals: their sums don't depend on the order in which partitions come.
-    x = F.when(F.col("tokens").isNotNull(), F.col("chars")).cast("decimal(18,0)")
-    y = F.col("tokens").cast("decimal(18,0)")
-    grouped = frame.groupBy(*curve.GROUP).agg(
-        F.count("*").alias("documents"),
-        F.sum("chars").alias("chars"),
-        F.count("tokens").alias("n"),
-        *(F.coalesce(F.sum(v), F.lit(0)).alias(k) for k, v in {"x": x, "y": y}.items()),
-        *(F.coalesce(F.sum(v), F.lit(0)).alias(k) for k, v in {"xx": x * x, "xy": x * y, "yy": y * y}.items()),
-    )
-    return [{k: v if isinstance(v, str) else int(v) for k, v in row.asDict().items()} for row in grouped.collect()]
+
+def total(parts: Iterable[Sums]) -> list[dict[str, Any]]:
+    """The sums of all shards, a row a group."""
+    whole: Sums = {}
+    for part in parts:
+        for name, entry in part.items():
+            whole.setdefault(name, Counter()).update(entry)
+    return [dict(zip(curve.GROUP, name, strict=True)) | dict(entry) for name, entry in whole.items()]
+
+
+def _dot(x: Any, y: Any) -> int:
+    """The sum of products of a batch, exactly: of counts under 2^31 the products with half of one fit 64 bits."""
+    return int(x @ (y & 0xFFFF)) + (int(x @ (y >> 16)) << 16)
 
 
 def members(meta: Path, shards: tuple[Shard, ...], nodes: Any, index: Index, before: tuple[Shard, ...]) -> pa.Table:
@@ -119,10 +130,10 @@ class Clusters:
 
     def survivors(self, threshold: float) -> tuple[Any, Any]:
         """For each member the index of its survivor, itself where it stays, and its similarity to it."""
-        nodes = self.forest.nodes
+        nodes, compare = self.forest.nodes, self.store.comparison(self.exact)
 
         def similar(first: Any, second: Any) -> Any:
-            return self.store.similarities(nodes[first], nodes[second], self.exact)
+            return compare(nodes[first], nodes[second])
 
         cluster = self.forest.clusters(threshold)
         return choose(cluster, self.rank, similar, threshold - self.margin, self.split, self.fixed)

@@ -98,7 +98,7 @@ def count(
 
     counts = (run.output / "index" if index else run.scratch) / FOLDER
 
-    def work(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
+    def work(batches: Iterator[pa.RecordBatch], shard: Shard) -> None:
         kept = _kept(decisions, shard)
         parts, at = [], 0
         for batch in batches:
@@ -110,9 +110,8 @@ def count(
             parts.append(np.stack([found.hash, own[found.row]]))
         if parts:
             save(counts / f"{shard.name}.arrow", _grouped(np.concatenate(parts, axis=1)))
-        yield pa.RecordBatch.from_pydict({"shard": [shard.name]})
 
-    run.scan(["doc_id", "source_id", "text", "format"], work, pa.schema([("shard", pa.string())]), shards).count()
+    run.each(["doc_id", "source_id", "text", "format"], work, shards)
     rows = _counted(run, shards, counts)
     if before:
         rows = rows.unionByName(_met(run, shards, before, counts))

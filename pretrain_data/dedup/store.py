@@ -6,16 +6,15 @@ laid out beforehand, so that a task that runs twice writes the same bytes to the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from pretrain_data.dataset import read_shard, run_on_shards
+from pretrain_data.dataset import on_each, read_shard
+from pretrain_data.dedup.survivors import Similarity
 from pretrain_data.formats import foreign
 from pretrain_data.kernels import minhash, similarity
 from pretrain_data.stage import Shard, StageRun
@@ -90,18 +89,25 @@ class Store:
                 np.zeros(1, np.uint64).tofile(out)
         bounds.flush()
 
-    def similarities(
-        self, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], exact: bool
-    ) -> npt.NDArray[np.float32]:
-        """Jaccard similarity of pairs of documents, 1 for pairs of equal content."""
-        if exact:
-            found = similarity.exact(*self._sets(), first, second)
-        elif not self.permutations:
-            found = np.zeros(len(first), np.float32)
-        else:
-            found = similarity.estimated(self.signatures(), first, second)
-        contents = self.contents()
-        return np.where(contents[first] == contents[second], np.float32(1), found)
+    def comparison(self, exact: bool) -> Similarity:
+        """A function (first, second) -> Jaccard similarity of pairs of documents, 1 for pairs of equal content.
+
+        It opens the files once, and is called for thousands of small clusters.
+        """
+        contents = np.asarray(self.contents())
+        sets = self._sets() if exact else None
+        signatures = np.asarray(self.signatures())
+
+        def similar(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+            if sets is not None:
+                found = similarity.exact(*sets, first, second)
+            elif not self.permutations:
+                found = np.zeros(len(first), np.float32)
+            else:
+                found = similarity.estimated(signatures, first, second)
+            return np.where(contents[first] == contents[second], np.float32(1), found)
+
+        return similar
 
     def containments(self, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """The share of the first's shingles that the second has, for pairs whose sets were kept."""
@@ -110,7 +116,8 @@ class Store:
 
     def _sets(self) -> tuple[minhash.U64, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         bounds = np.memmap(self.folder / "bounds", np.int64, "r", shape=(2, self.documents))
-        return np.memmap(self.folder / "sets", np.uint64, "r"), bounds[0], bounds[1]
+        # Views without memmap's own bookkeeping, which costs more than a small look-up does.
+        return np.asarray(np.memmap(self.folder / "sets", np.uint64, "r")), np.asarray(bounds[0]), np.asarray(bounds[1])
 
 
 def flush(*arrays: npt.NDArray[Any]) -> None:
@@ -125,17 +132,14 @@ def numbered(run: StageRun) -> tuple[Shard, ...]:
     shards = run.source.shards
     if any(shard.rows is None for shard in shards):
 
-        def count(shard: Shard) -> Iterator[pa.RecordBatch]:
+        def count(shard: Shard) -> int:
             told = [foreign.rows(unit) for unit in shard.units]
             known = [rows for rows in told if rows is not None]
             read = len(known) < len(told)
-            rows = sum(batch.num_rows for batch in read_shard(shard, ["text"])) if read else sum(known)
-            yield pa.RecordBatch.from_pydict({"shard": [shard.name], "rows": pa.array([rows], pa.int64())})
+            return sum(batch.num_rows for batch in read_shard(shard, ["text"])) if read else sum(known)
 
-        schema = pa.schema([("shard", pa.string()), ("rows", pa.int64())])
-        found = run_on_shards(run.spark, shards, count, schema, run.tasks)
-        counted = {row["shard"]: row["rows"] for row in found.collect()}
-        shards = tuple(replace(shard, rows=counted[shard.name]) for shard in shards)
+        counted = on_each(run.spark, shards, count, run.tasks)
+        shards = tuple(replace(shard, rows=rows) for shard, rows in zip(shards, counted, strict=True))
     first = 0
     out = []
     for shard in shards:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,9 +56,8 @@ def touched(run: StageRun, stage: str, shards: tuple[Shard, ...], ids: frozenset
     if not changed or not some:
         return frozenset()
 
-    def look(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
-        if any(among(batch, changed).any() for batch in batches):
-            yield pa.RecordBatch.from_pydict({"shard": [shard.name]})
+    def look(batches: Iterator[pa.RecordBatch], shard: Shard) -> bool:
+        return any(among(batch, changed).any() for batch in batches)
 
-    found: Any = run.scan(["doc_id", "source_id"], look, pa.schema([("shard", pa.string())]), some)
-    return frozenset(row["shard"] for row in found.collect())
+    found = run.each(["doc_id", "source_id"], look, some)
+    return frozenset(shard.name for shard, hit in zip(some, found, strict=True) if hit)

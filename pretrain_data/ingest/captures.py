@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from pretrain_data.dataset import run_on_shards
+from pretrain_data.dataset import on_each, run_on_shards
 from pretrain_data.mapped import load, save
 from pretrain_data.stage import Shard, StageRun
 from pretrain_data.writer import write_atomically
@@ -111,13 +111,11 @@ def decide(run: StageRun, stage: str, captures_of: CapturesOf, recrawl: bool, pa
         _link(before / CAPTURES / f"{name}.arrow", folder / f"{name}.arrow")
     todo = tuple(s for s in shards if not (folder / f"{s.name}.arrow").exists())
 
-    def listed(shard: Shard) -> Iterator[pa.RecordBatch]:
+    def listed(shard: Shard) -> None:
         rows = list(captures_of(shard))
         _write(folder / f"{shard.name}.arrow", pa.Table.from_pylist(rows, CAPTURE))
-        yield pa.RecordBatch.from_pydict({"shard": [shard.name]})
 
-    if todo:
-        run_on_shards(run.spark, todo, listed, pa.schema([("shard", pa.string())]), run.tasks).count()
+    on_each(run.spark, todo, listed, run.tasks)
     numbers = {shard.name: i for i, shard in enumerate(shards)}
 
     def keys(shard: Shard) -> Iterator[pa.RecordBatch]:

@@ -27,7 +27,8 @@ VERSION = 1  # of the folding; goes into manifests, since signatures of two vers
 class Tables(NamedTuple):
     """`folded[c]` is the folded code point, or -(i + 1) where it folds to several: `spelt[start[i]:start[i+1]]`.
 
-    `ascii[c]` is the same for c < 128, 0 for a separator: one look-up for most of English.
+    `ascii[b]` is the same for a byte b < 128, 0 for a separator and for the bytes of all other code points (256): one
+    look-up for most of English.
     """
 
     folded: npt.NDArray[np.int32]
@@ -74,7 +75,8 @@ def tables(simplified: bool = False) -> Tables:
         # Last, so that what NFKC folds to a traditional character (a radical, a compatibility form) goes on too.
         folded = np.where(folded >= 0, further[folded], folded).astype(np.int32)
         spelt = further[np.array(spelt, np.int32)].tolist()
-    plain = np.where(kind[:128] == SEPARATOR, 0, folded[:128]).astype(np.uint8)
+    plain = np.zeros(256, np.uint8)
+    plain[:128] = np.where(kind[:128] == SEPARATOR, 0, folded[:128])
     return Tables(folded, kind, np.array(starts, np.int32), np.array(spelt or [0], np.int32), plain)
 
 

@@ -20,14 +20,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pretrain_data.dataset import run_on_shards
+from pretrain_data.dataset import on_each
 from pretrain_data.dedup import curve, decisions, passages, withdrawn
 from pretrain_data.dedup.candidates import candidates, edges, sign, write_sets
 from pretrain_data.dedup.config import DedupConfig
 from pretrain_data.dedup.days import Day, days, settled
 from pretrain_data.dedup.guard import giant, losses
 from pretrain_data.dedup.index import Index, kept_of
-from pretrain_data.dedup.members import Clusters, members, sums
+from pretrain_data.dedup.members import Clusters, members
 from pretrain_data.dedup.store import Store, numbered
 from pretrain_data.errors import PretrainDataError
 from pretrain_data.graph import distributed
@@ -57,6 +57,7 @@ class DedupStage(Stage[DedupConfig]):
         self.threshold = config.cut  # the one in force; `prepare` sets it where target_tokens decides
         self.most_edges = MAX_EDGES  # a test sets fewer
         self.withdrawn = withdrawn.read(config.withdrawn)
+        self.groups: list[dict[str, Any]] = []  # documents, characters and tokens by language and channel
         self.repeated: dict[str, Path] = {}  # by shard: where the repeated passages of its day lie
 
     def resources(self) -> list[Path]:
@@ -95,7 +96,7 @@ class DedupStage(Stage[DedupConfig]):
         new = tuple(shard for day in batches[decided:] for shard in day.shards)
         run.metrics["shards_taken_over"] = run.take_over({shard.name for shard in before})
         if self.decisions is not None and (new or not batches):
-            sign(run, new, store, config, bands, self.withdrawn)
+            self.groups = sign(run, new, store, config, bands, self.withdrawn)
             run.metrics |= {"edges": 0, "clusters": 0, "largest_cluster": 0, "split_survivors": 0}
         for day in batches[decided:]:
             if self.decisions is not None:
@@ -161,12 +162,11 @@ class DedupStage(Stage[DedupConfig]):
         index, meta, decisions = Index(run.output), run.scratch / "meta", self.decisions
         assert decisions is not None
 
-        def work(shard: Shard) -> Iterator[pa.RecordBatch]:
+        def work(shard: Shard) -> None:
             name = f"{shard.name.replace('/', '--')}.parquet"
             index.write(shard, kept_of(shard, meta / name, decisions / name), store, bands)
-            yield pa.RecordBatch.from_pydict({"shard": [shard.name]})
 
-        run_on_shards(run.spark, shards, work, pa.schema([("shard", pa.string())]), run.tasks).count()
+        on_each(run.spark, shards, work, run.tasks)
 
     def _decide(self, run: StageRun, shards: tuple[Shard, ...], clusters: Clusters) -> None:
         """Survivors and groups of all documents that have a similar one; one small file a shard."""
@@ -193,7 +193,7 @@ class DedupStage(Stage[DedupConfig]):
     def _plan(self, run: StageRun, clusters: Clusters) -> None:
         """Write the curve over thresholds, and take the threshold from it where a target says so."""
         config = self.config
-        totals = curve.Totals.of(sums(run.spark, run.scratch / "meta"))
+        totals = curve.Totals.of(self.groups)
         table = curve.curve(totals, clusters.table, config.thresholds, clusters.gone, clusters.forest.clusters)
         pq.write_table(table, run.output / "graph" / "curve.parquet", compression="zstd")
         if config.target_tokens is None:

@@ -182,6 +182,44 @@ def test_a_night_reads_the_text_of_new_documents_alone(tmp_path: Path, spark: An
     assert found["documents_in"] == sum(len(texts) for texts in days.values())
 
 
+def test_exact_verification_reads_the_row_groups_of_what_a_night_meets(tmp_path: Path, spark: Any) -> None:
+    """Ten old documents in five row groups; the night's is like one of them, and the other groups can't be read."""
+    old = {f"old-{i}": " ".join(f"{i}x{j}" for j in range(80)) for i in range(10)}
+
+    def ingested(name: str) -> Path:
+        config = tmp_path / f"{name}-in.yaml"
+        config.write_text(json.dumps({"workspace": name, "stages": {"ingest": {"input": "in"}}}))
+        pipeline = open_pipeline(config)
+        pipeline._spark = spark
+        list(pipeline.run())
+        return tmp_path / name / "ingest"
+
+    arrive(tmp_path, DAYS[0], old, files=1)
+    dedup(tmp_path, spark, "w", verify="exact", input=str(ingested("one")))
+    arrive(tmp_path, DAYS[1], {"new": " ".join([*old["old-4"].split()[:-1], "end"])}, files=1)
+    both = ingested("both")
+    (path,) = (both / "documents" / f"dt={DAYS[0]}").glob("*.parquet")
+    table = pq.read_table(path)
+    pq.write_table(table, path, row_group_size=2, use_dictionary=False)
+    wiped, metadata = bytearray(path.read_bytes()), pq.read_metadata(path)
+    assert metadata.num_row_groups == 5
+    for group in set(range(5)) - {table["source_id"].to_pylist().index("old-4") // 2}:
+        for i in range(metadata.num_columns):
+            column = metadata.row_group(group).column(i)
+            end = column.data_page_offset + column.total_compressed_size
+            wiped[column.data_page_offset : end] = bytes(column.total_compressed_size)
+    path.write_bytes(wiped)
+    with pytest.raises(OSError, match=r"."):
+        pq.read_table(path)
+    out = dedup(tmp_path, spark, "w", verify="exact", input=str(both))
+    metrics = json.loads((out / "_manifest.json").read_text(encoding="utf-8"))["metrics"]
+    assert metrics["shards_taken_over"] == 1
+    assert metrics["documents_read_for_sets"] == 2 + 1, "a row group of the old, and the new document"
+    (row,) = rows(out, "dropped").values()
+    assert (row["source_id"], row["kept_id"]) == ("new", "old-4")
+    assert row["value"] == pytest.approx(75 / 77)  # 76 shingles each, of which each has one that the other hasn't
+
+
 def test_settings_that_can_not_hold_night_after_night_are_errors(tmp_path: Path) -> None:
     config = tmp_path / "c.yaml"
     for key, value in (("chain", "keep"), ("target_tokens", "1M")):
