@@ -1,7 +1,8 @@
 """What a stage's run took: CPU time, memory, shuffled and written bytes; what `plan cost` reckons with.
 
 CPU and memory are those of this process and all below it (in local mode: driver, JVM and Python workers), read from
-/proc. On a cluster the executors are elsewhere, and only Spark's own counters speak for them.
+/proc. Workers that end in between are not in it: pyspark's daemon ignores their end, and so does the system. On a
+cluster the executors are elsewhere, and only Spark's own counters speak for them.
 """
 
 from __future__ import annotations

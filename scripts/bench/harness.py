@@ -50,7 +50,13 @@ spark.stop()
 
 @dataclass(frozen=True)
 class Used:
-    """What a command took with everything that it started, orphans too."""
+    """What a command took with everything that it started, orphans too.
+
+    CPU seconds are the larger of two counts that can both miss something, and never count anything twice: what the
+    system adds up of ended children, and the sum over all processes that were seen, each as it was last seen.
+    pyspark's daemon ignores SIGCHLD, so that the first knows nothing of workers that end before it; the second
+    misses the last tenth of a second of a process, and those that live for less.
+    """
 
     cpu_seconds: float
     seconds: float
@@ -71,15 +77,15 @@ def measure(command: Sequence[str | Path], cwd: Path | None = None, **environmen
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
         )
-        peak = _Peak(child.pid)
+        watch = _Watch()
         code = child.wait()
         seconds = time.monotonic() - began
-        peak.stop()
+        watch.stop()
         _reap_orphans()
         if code:
             output.seek(0)
             sys.exit(f"{' '.join(map(str, command))} ended with {code}:\n{output.read()[-3000:]}")
-    return Used(_ended_children() - before, seconds, peak.highest)
+    return Used(max(_ended_children() - before, watch.cpu_seconds()), seconds, watch.highest)
 
 
 def _ended_children() -> float:
@@ -96,22 +102,28 @@ def _reap_orphans() -> None:
             os.waitpid(-1, 0)
 
 
-class _Peak(threading.Thread):
-    """Looks at the resident memory of a process tree while it runs."""
+class _Watch(threading.Thread):
+    """Looks at the memory and the CPU time of all processes below this one."""
 
-    def __init__(self, root: int) -> None:
+    def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.root, self.highest, self._over = root, 0, threading.Event()
+        self.highest, self._over = 0, threading.Event()
+        self._ticks: dict[tuple[int, int], int] = {}  # by process number and start: user and system time
         self.start()
 
     def run(self) -> None:
         page = os.sysconf("SC_PAGE_SIZE")
         while not self._over.wait(POLL_SECONDS):
             resident = 0
-            for pid in tree(self.root):
+            for pid in tree(os.getpid())[1:]:  # orphans are below us, and no more below the command
                 with suppress(OSError):
-                    resident += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
+                    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                    self._ticks[pid, int(fields[19])] = int(fields[11]) + int(fields[12])
+                    resident += int(fields[21]) * page
             self.highest = max(self.highest, resident)
+
+    def cpu_seconds(self) -> float:
+        return sum(self._ticks.values()) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         self._over.set()
