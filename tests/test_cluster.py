@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[1]
 SUBMIT = Path(pyspark.__file__).parent / "bin" / "spark-submit"
+#: These JVMs live for seconds: they are to start quickly, and never get to run fast.
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 STAGES = ["ingest", "rules", "quality", "pii", "dedup", "classify", "mix", "export"]
 
 
@@ -32,14 +34,17 @@ def _script(name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with _script("cluster").cluster(tmp_path_factory.mktemp("logs"), workers=2) as url:
-        yield url
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JDK_JAVA_OPTIONS", SHORT_LIVED)  # executors have it from their worker
+        with _script("cluster").cluster(tmp_path_factory.mktemp("logs"), workers=2) as url:
+            yield url
 
 
 def submit(master: str, program: Path, options: list[str], *spark: str) -> subprocess.CompletedProcess[str]:
     """spark-submit one program; what the executors' Python finds first is for `spark` to say."""
     environment = {
         **os.environ,
+        "JDK_JAVA_OPTIONS": SHORT_LIVED,
         "PYTHONPATH": str(ROOT),
         "PYSPARK_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": "127.0.0.1",
@@ -85,7 +90,7 @@ def test_local_cluster_mode_equals_local_mode(
             "--set", f"workspace={tmp_path}", "--set", f"stages.ingest.input={sample_crawl / 'input'}",
             "--set", "spark.master=local-cluster[2,1,1024]", "--set", "spark.driver_memory=1g",
         ],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "JDK_JAVA_OPTIONS": SHORT_LIVED, "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
