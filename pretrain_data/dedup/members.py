@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 from pretrain_data.dedup import curve
 from pretrain_data.dedup.index import Index
 from pretrain_data.dedup.store import Store
-from pretrain_data.dedup.survivors import RankBy, choose, ranks
+from pretrain_data.dedup.survivors import Alike, RankBy, choose, ranks
 from pretrain_data.graph.forest import Forest
 from pretrain_data.kernels.tokens import count_column
 from pretrain_data.stage import Shard
@@ -130,13 +131,19 @@ class Clusters:
 
     def survivors(self, threshold: float) -> tuple[Any, Any]:
         """For each member the index of its survivor, itself where it stays, and its similarity to it."""
-        nodes, compare = self.forest.nodes, self.store.comparison(self.exact)
-
-        def similar(first: Any, second: Any) -> Any:
-            return compare(nodes[first], nodes[second])
-
         cluster = self.forest.clusters(threshold)
-        return choose(cluster, self.rank, similar, threshold - self.margin, self.split, self.fixed)
+        return choose(cluster, self.rank, self._alike, threshold - self.margin, self.split, self.fixed)
+
+    @cached_property
+    def _alike(self) -> Alike:
+        """The same for every threshold: a cluster of any is within one of the lowest."""
+        forest, contents = self.forest, np.asarray(self.store.contents())[self.forest.nodes]
+        tied = np.zeros(len(forest.nodes), np.float32)
+        for ends in (forest.first, forest.second):
+            np.maximum.at(tied, ends, forest.similarity)
+        sets = self.store.packed(forest.nodes, forest.clusters(-1.0), self.exact)
+        low, high = (np.ascontiguousarray(contents[name]) for name in ("low", "high"))
+        return Alike(forest.nodes, low, high, tied, sets, np.asarray(self.store.signatures()))
 
     def gone(self, threshold: float) -> Any:
         """Which members a run at `threshold` drops."""

@@ -6,6 +6,7 @@ laid out beforehand, so that a task that runs twice writes the same bytes to the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pretrain_data.dataset import on_each, read_shard
-from pretrain_data.dedup.survivors import Similarity
 from pretrain_data.formats import foreign
-from pretrain_data.kernels import minhash, similarity
+from pretrain_data.kernels import bitsets, minhash, similarity
 from pretrain_data.stage import Shard, StageRun
 
+Similarity = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float32]]
 CONTENT = np.dtype([("low", np.uint64), ("high", np.uint64)])
 
 
@@ -90,10 +91,7 @@ class Store:
         bounds.flush()
 
     def comparison(self, exact: bool) -> Similarity:
-        """A function (first, second) -> Jaccard similarity of pairs of documents, 1 for pairs of equal content.
-
-        It opens the files once, and is called for thousands of small clusters.
-        """
+        """A function (first, second) -> Jaccard similarity of pairs of documents, 1 for pairs of equal content."""
         contents = np.asarray(self.contents())
         sets = self._sets() if exact else None
         signatures = np.asarray(self.signatures())
@@ -108,6 +106,13 @@ class Store:
             return np.where(contents[first] == contents[second], np.float32(1), found)
 
         return similar
+
+    def packed(self, nodes: npt.NDArray[np.int64], group: npt.NDArray[np.int64], exact: bool) -> bitsets.BitSets:
+        """The sets of documents `nodes`, of which those of one group are to be compared; none without `exact`."""
+        if not exact:
+            return bitsets.none()
+        values, start, end = self._sets()
+        return bitsets.pack(values, start[nodes], end[nodes], group)
 
     def containments(self, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """The share of the first's shingles that the second has, for pairs whose sets were kept."""

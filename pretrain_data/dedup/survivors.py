@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
+from pretrain_data.kernels import survivors as kernel
+from pretrain_data.kernels.bitsets import BitSets
+
 I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
 F32 = npt.NDArray[np.float32]
-Similarity = Callable[[I64, I64], F32]
 
 
 class RankBy(BaseModel):
@@ -53,32 +56,35 @@ def ranks(table: pa.Table, criteria: tuple[RankBy, ...]) -> I64:
     return out
 
 
-def choose(
-    cluster: I64, rank: I64, similar: Similarity, keep_within: float, split: bool, fixed: int = 0
-) -> tuple[I64, F32]:
+@dataclass(frozen=True)
+class Alike:
+    """What the similarity of any two nodes of one cluster is worked out from.
+
+    Node i is document nodes[i], of content (low[i], high[i]); `tied[i]` is the similarity of its closest neighbour in
+    the forest. `sets` are the nodes' shingle sets; where there are none, rows of `signatures` (documents ×
+    permutations) are compared.
+    """
+
+    nodes: I64
+    low: U64
+    high: U64
+    tied: F32
+    sets: BitSets
+    signatures: npt.NDArray[np.uint32]
+
+
+def choose(cluster: I64, rank: I64, alike: Alike, keep_within: float, split: bool, fixed: int = 0) -> tuple[I64, F32]:
     """For each node its survivor (itself, for one that stays) and its similarity to it.
 
     `cluster[i]` is the component of node i. Members are taken by rank. With `split`, one that is less similar
     than `keep_within` to every survivor of its cluster so far becomes a survivor too: a chain of near-misses
     then doesn't lose documents that nothing kept stands for. Else the best ranked is the only survivor. The first
     `fixed` nodes survive whatever they are like: an earlier day has kept them.
-
-    All clusters go one step at a time together: in each, the best ranked that still waits survives, and stands
-    for those near it. So `similar` is called as often as the most split cluster has survivors.
     """
-    survivor = np.arange(len(cluster))
-    value = np.ones(len(cluster), np.float32)
-    waiting = np.lexsort((rank, cluster))
-    while len(waiting):
-        of = cluster[waiting]
-        first = np.r_[True, of[1:] != of[:-1]]
-        best, rest = np.repeat(waiting[first], np.diff(np.r_[np.flatnonzero(first), len(of)]))[~first], waiting[~first]
-        if not len(rest):
-            break
-        found = similar(best, rest)
-        near = found >= np.float32(keep_within) if split else np.ones(len(rest), np.bool_)
-        near &= rest >= fixed
-        survivor[rest[near]] = best[near]
-        value[rest[near]] = found[near]
-        waiting = rest[~near]
-    return survivor, value
+    order = np.lexsort((rank, cluster))
+    of = cluster[order]
+    begin = np.r_[np.flatnonzero(np.r_[True, of[1:] != of[:-1]]), len(of)] if len(of) else np.zeros(1, np.int64)
+    least = np.float32(keep_within) if split else np.float32(-2)  # below every similarity
+    return kernel.stand(  # type: ignore[no-any-return]
+        order, begin, alike.nodes, alike.low, alike.high, alike.tied, alike.sets, alike.signatures, least, fixed
+    )

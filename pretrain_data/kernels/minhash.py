@@ -330,13 +330,10 @@ def estimate(one, other):  # type: ignore[no-untyped-def]
 def overlap(one, other):  # type: ignore[no-untyped-def]
     """Number of values that two sorted arrays of distinct values share."""
     i = j = shared = 0
+    # Without branches on the values, which are hashes: no processor foretells which of two is the smaller.
     while i < len(one) and j < len(other):
-        if one[i] == other[j]:
-            shared += 1
-            i += 1
-            j += 1
-        elif one[i] < other[j]:
-            i += 1
-        else:
-            j += 1
+        a, b = one[i], other[j]
+        shared += a == b
+        i += a <= b
+        j += b <= a
     return shared

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from pretrain_data.dedup.survivors import RankBy, choose, ranks
+from pretrain_data.dedup.survivors import Alike, RankBy, choose, ranks
+from pretrain_data.kernels import bitsets
 
 
 def test_the_ranking_goes_through_its_criteria() -> None:
@@ -31,23 +35,113 @@ def test_the_ranking_goes_through_its_criteria() -> None:
     assert [table["doc_id"][int(i)].as_py() for i in order] == ["d", "a", "c", "e", "b", "f"]
 
 
-def chain(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Documents on a line: similarity falls by 0.15 a step."""
-    return (1 - 0.15 * np.abs(first - second)).astype(np.float32)
+def alike(sets: list[set[int]], group: list[int] | None = None, tied: list[float] | None = None) -> Alike:
+    """Nodes of these shingle sets, all of different content, in one group."""
+    sizes = np.array([len(s) for s in sets], np.int64)
+    ends = np.cumsum(sizes)
+    values = np.array([v for s in sets for v in sorted(s)], np.uint64)
+    values.flags.writeable = False
+    packed = bitsets.pack(values, ends - sizes, ends, np.array(group or [0] * len(sets)))
+    number = np.arange(len(sets))
+    return Alike(
+        number,
+        number.astype(np.uint64),
+        np.zeros(len(sets), np.uint64),
+        np.array(tied or [0] * len(sets), np.float32),
+        packed,
+        np.zeros((0, 128), np.uint32),
+    )
+
+
+#: Five documents on a line: each shares 90 of its 100 shingles with the next, 80 with the one after, and so on.
+LINE = [set(range(10 * i, 10 * i + 100)) for i in range(5)]
 
 
 @pytest.mark.parametrize(
     ("split", "expected"),
+    # 90 of 110 are 0.818, 80 of 120 are 0.667: at 0.8 each stands for the next alone.
     [(True, [0, 0, 2, 2, 4]), (False, [0, 0, 0, 0, 0])],
 )
 def test_a_chain_is_split_where_asked(split: bool, expected: list[int]) -> None:
     cluster, rank = np.zeros(5, np.int64), np.arange(5)
-    survivor, value = choose(cluster, rank, chain, 0.8, split)
+    survivor, value = choose(cluster, rank, alike(LINE), 0.8, split)
     assert survivor.tolist() == expected
-    assert value.tolist() == pytest.approx([1 - 0.15 * abs(i - s) for i, s in enumerate(expected)])
+    shared = [100 - 10 * abs(i - s) for i, s in enumerate(expected)]
+    assert value.tolist() == pytest.approx([s / (200 - s) for s in shared])
 
 
 def test_clusters_are_apart_and_the_rank_decides() -> None:
-    cluster, rank = np.array([0, 1, 0, 1]), np.array([3, 0, 1, 2])
-    survivor, _ = choose(cluster, rank, lambda a, b: np.ones(len(b), np.float32), 0.8, True)
-    assert survivor.tolist() == [2, 1, 2, 1]
+    cluster, rank = np.array([0, 1, 0, 1, 0]), np.array([3, 0, 1, 2, 4])
+    survivor, value = choose(cluster, rank, alike([{1, 2, 3, 4}] * 5, [0, 1, 0, 1, 0], [0.5] * 5), 0.4, True)
+    assert survivor.tolist() == [2, 1, 2, 1, 2]
+    # Two alone are as alike as their edge in the forest says: they aren't compared again.
+    assert value.tolist() == [1, 1, 1, 0.5, 1]
+
+
+def test_what_an_earlier_day_kept_stays() -> None:
+    survivor, _ = choose(np.zeros(5, np.int64), np.arange(5), alike(LINE), 0.8, True, fixed=2)
+    assert survivor.tolist() == [0, 1, 1, 3, 3]
+
+
+def step_by_step(cluster: Any, rank: Any, similar: Any, least: np.float32, fixed: int) -> tuple[list[int], list[float]]:
+    """The rule as it is told, for one node after the other."""
+    survivor, value = list(range(len(cluster))), [1.0] * len(cluster)
+    for node in sorted(range(len(cluster)), key=lambda i: rank[i]):
+        if node < fixed:
+            continue
+        standing = [o for o in range(len(cluster)) if cluster[o] == cluster[node] and rank[o] < rank[node]]
+        for other in sorted((o for o in standing if survivor[o] == o), key=lambda o: rank[o]):
+            if similar(node, other) >= least:
+                survivor[node], value[node] = other, similar(node, other)
+                break
+    return survivor, value
+
+
+@st.composite
+def corpora(draw: st.DrawFn) -> tuple[list[set[int]], list[int]]:
+    """Sets of shingles that are edits of a few, and the cluster of each: three or more of a kind."""
+    bases = draw(st.lists(st.integers(20, 300), min_size=1, max_size=3))
+    sets, cluster = [], []
+    for c, size in enumerate(bases):
+        for _ in range(draw(st.integers(3, 9))):
+            low = draw(st.integers(0, size // 3))
+            dropped = draw(st.sets(st.integers(0, size), max_size=size // 4))
+            sets.append(set(range(1000 * c + low, 1000 * c + low + size)) - {1000 * c + d for d in dropped})
+            cluster.append(c)
+    order = draw(st.permutations(range(len(sets))))
+    return [sets[i] for i in order], [cluster[i] for i in order]
+
+
+@settings(deadline=None)
+@given(corpora(), st.sampled_from([0.5, 0.7, 0.8, 0.9]), st.integers(0, 3), st.data())
+def test_survivors_are_those_of_the_rule_told_step_by_step(
+    corpus: tuple[list[set[int]], list[int]], threshold: float, fixed: int, data: st.DataObject
+) -> None:
+    sets, cluster = corpus
+    rank = np.array([*range(fixed), *(fixed + r for r in data.draw(st.permutations(range(len(sets) - fixed))))])
+
+    def jaccard(i: int, j: int) -> np.float32:
+        return np.float32(len(sets[i] & sets[j]) / len(sets[i] | sets[j]) if sets[i] | sets[j] else 0)
+
+    survivor, value = choose(np.array(cluster), rank, alike(sets, cluster), threshold, True, fixed)
+    assert (survivor.tolist(), value.tolist()) == step_by_step(cluster, rank, jaccard, np.float32(threshold), fixed)
+
+
+def test_signatures_are_compared_where_there_are_no_sets() -> None:
+    base = np.arange(128, dtype=np.uint32)
+    near, far = base.copy(), base.copy()
+    near[:16] += 1000  # 112 of 128 agree: 0.875
+    far[:64] += 1000
+    rows = np.stack([far, base, near])
+    number = np.arange(3)
+    nodes = Alike(
+        number[::-1].copy(),  # node 0 is document 2
+        number.astype(np.uint64),
+        np.zeros(3, np.uint64),
+        np.zeros(3, np.float32),
+        bitsets.none(),
+        rows,
+    )
+    survivor, value = choose(np.zeros(3, np.int64), number, nodes, 0.8, True)
+    assert survivor.tolist() == [0, 0, 2]
+    assert value.tolist() == [1, 0.875, 1]
