@@ -7,7 +7,7 @@ at that threshold (with the same spacing_threshold) would keep, with no second p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ SCHEMA = pa.schema(
 #: No deduplication at all: above every similarity.
 NONE = 2.0
 
-Gone = Callable[[float], npt.NDArray[np.bool_]]
+Gone = Iterable[npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def curve(
     """What is kept at each threshold, by group; the first rows (threshold NONE) are all documents.
 
     `members` are the documents that have a similar one, with lang, channel, chars and tokens (null where not counted).
-    `gone(t)` says which of them a run at t drops, `cluster(t)` to which cluster each belongs.
+    `gone` says for each threshold which of them a run drops, `cluster(t)` to which cluster each belongs.
     """
     t = totals.table
     names = [tuple(row) for row in zip(t["lang"].to_pylist(), t["channel"].to_pylist(), strict=True)]
@@ -97,8 +97,7 @@ def curve(
     if members["tokens"].null_count == 0:
         tokens = members["tokens"].to_numpy().astype(np.float64)
     parts = [_rows(t, NONE, t["documents"].to_numpy(), t["chars"].to_numpy(), t["tokens"].to_numpy(), 0.0)]
-    for threshold in thresholds:
-        mask = gone(threshold)
+    for threshold, mask in zip(thresholds, gone, strict=True):
         lost = group[mask]
 
         def removed(weights: Any = None, lost: Any = lost) -> Any:

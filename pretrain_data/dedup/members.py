@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pretrain_data.dedup import curve
 from pretrain_data.dedup.index import Index
 from pretrain_data.dedup.store import Store
-from pretrain_data.dedup.survivors import Alike, RankBy, choose, ranks
+from pretrain_data.dedup.survivors import Alike, RankBy, choose, gone, ranks
 from pretrain_data.graph.forest import Forest
 from pretrain_data.kernels.tokens import count_column
 from pretrain_data.stage import Shard
@@ -136,16 +136,14 @@ class Clusters:
 
     @cached_property
     def _alike(self) -> Alike:
-        """The same for every threshold: a cluster of any is within one of the lowest."""
         forest, contents = self.forest, np.asarray(self.store.contents())[self.forest.nodes]
         tied = np.zeros(len(forest.nodes), np.float32)
         for ends in (forest.first, forest.second):
             np.maximum.at(tied, ends, forest.similarity)
-        sets = self.store.packed(forest.nodes, forest.clusters(-1.0), self.exact)
         low, high = (np.ascontiguousarray(contents[name]) for name in ("low", "high"))
-        return Alike(forest.nodes, low, high, tied, sets, np.asarray(self.store.signatures()))
+        sets = self.store.sets(forest.nodes, self.exact)
+        return Alike(forest.nodes, low, high, tied, *sets, np.asarray(self.store.signatures()))
 
-    def gone(self, threshold: float) -> Any:
-        """Which members a run at `threshold` drops."""
-        survivor, _ = self.survivors(threshold)
-        return survivor != np.arange(len(survivor))
+    def gone(self, thresholds: list[float]) -> Iterator[Any]:
+        """Which members a run drops, at each of the rising thresholds."""
+        return gone(self.forest.clusters, self.rank, self._alike, thresholds, self.margin, self.split, self.fixed)

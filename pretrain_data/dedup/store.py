@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from pretrain_data.dataset import on_each, read_shard
 from pretrain_data.formats import foreign
-from pretrain_data.kernels import bitsets, minhash, similarity
+from pretrain_data.kernels import minhash, similarity
 from pretrain_data.stage import Shard, StageRun
 
 Similarity = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float32]]
+Sets = tuple[minhash.U64, npt.NDArray[np.int64], npt.NDArray[np.int64]]
 CONTENT = np.dtype([("low", np.uint64), ("high", np.uint64)])
 
 
@@ -107,19 +108,21 @@ class Store:
 
         return similar
 
-    def packed(self, nodes: npt.NDArray[np.int64], group: npt.NDArray[np.int64], exact: bool) -> bitsets.BitSets:
-        """The sets of documents `nodes`, of which those of one group are to be compared; none without `exact`."""
+    def sets(self, documents: npt.NDArray[np.int64], exact: bool) -> Sets:
+        """The shingle sets of these documents: set i is the sorted values[start[i]:end[i]]; none without `exact`."""
         if not exact:
-            return bitsets.none()
+            values, none = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+            values.flags.writeable = False  # as mapped files are: one machine code for both
+            return values, none, none
         values, start, end = self._sets()
-        return bitsets.pack(values, start[nodes], end[nodes], group)
+        return values, start[documents], end[documents]
 
     def containments(self, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """The share of the first's shingles that the second has, for pairs whose sets were kept."""
         found: npt.NDArray[np.float32] = similarity.containment(*self._sets(), first, second)
         return found
 
-    def _sets(self) -> tuple[minhash.U64, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _sets(self) -> Sets:
         bounds = np.memmap(self.folder / "bounds", np.int64, "r", shape=(2, self.documents))
         # Views without memmap's own bookkeeping, which costs more than a small look-up does.
         return np.asarray(np.memmap(self.folder / "sets", np.uint64, "r")), np.asarray(bounds[0]), np.asarray(bounds[1])

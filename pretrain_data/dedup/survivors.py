@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,13 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from pretrain_data.kernels import survivors as kernel
-from pretrain_data.kernels.bitsets import BitSets
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 F32 = npt.NDArray[np.float32]
+
+#: Bytes of the table of clusters by node and level; more thresholds than fit are worked out one part after the other.
+LEVELS_BYTES = 1 << 30
 
 
 class RankBy(BaseModel):
@@ -61,15 +64,17 @@ class Alike:
     """What the similarity of any two nodes of one cluster is worked out from.
 
     Node i is document nodes[i], of content (low[i], high[i]); `tied[i]` is the similarity of its closest neighbour in
-    the forest. `sets` are the nodes' shingle sets; where there are none, rows of `signatures` (documents ×
-    permutations) are compared.
+    the forest. The nodes' shingle sets are values[start[i]:end[i]], sorted; where `start` is empty, rows of
+    `signatures` (documents × permutations) are compared.
     """
 
     nodes: I64
     low: U64
     high: U64
     tied: F32
-    sets: BitSets
+    values: U64
+    start: I64
+    end: I64
     signatures: npt.NDArray[np.uint32]
 
 
@@ -81,10 +86,42 @@ def choose(cluster: I64, rank: I64, alike: Alike, keep_within: float, split: boo
     then doesn't lose documents that nothing kept stands for. Else the best ranked is the only survivor. The first
     `fixed` nodes survive whatever they are like: an earlier day has kept them.
     """
-    order = np.lexsort((rank, cluster))
-    of = cluster[order]
+    _, survivor, value = _stand([cluster], rank, alike, [keep_within], split, fixed)
+    return survivor, value
+
+
+def gone(
+    clusters: Callable[[float], I64],
+    rank: I64,
+    alike: Alike,
+    thresholds: Sequence[float],
+    margin: float,
+    split: bool,
+    fixed: int = 0,
+) -> Iterator[npt.NDArray[np.bool_]]:
+    """For each of the rising `thresholds` which nodes `choose` drops there, where a member may be `margin` under it.
+
+    clusters(t) are the components at t. Pairs are compared once for many thresholds.
+    """
+    at_once = max(1, min(kernel.LEVELS, LEVELS_BYTES // (4 * max(1, len(rank)))))
+    for low in range(0, len(thresholds), at_once):
+        some = thresholds[low : low + at_once]
+        levels, least = [clusters(t) for t in some], [t - margin for t in some]
+        dropped, _, _ = _stand(levels, rank, alike, least, split, fixed)
+        for level in range(len(some)):
+            yield (dropped >> np.uint64(level) & np.uint64(1)).astype(np.bool_)
+
+
+def _stand(
+    clusters: list[I64], rank: I64, alike: Alike, least: list[float], split: bool, fixed: int
+) -> tuple[U64, I64, F32]:
+    order = np.lexsort((rank, clusters[0]))
+    of = clusters[0][order]
     begin = np.r_[np.flatnonzero(np.r_[True, of[1:] != of[:-1]]), len(of)] if len(of) else np.zeros(1, np.int64)
-    least = np.float32(keep_within) if split else np.float32(-2)  # below every similarity
+    levels = np.stack(clusters, axis=1).astype(np.int32)
+    bounds = np.array(least if split else [-2.0] * len(least), np.float32)  # -2: below every similarity
+    a = alike
     return kernel.stand(  # type: ignore[no-any-return]
-        order, begin, alike.nodes, alike.low, alike.high, alike.tied, alike.sets, alike.signatures, least, fixed
+        *(order, begin, levels, bounds, a.nodes, a.low, a.high, a.tied, a.values, a.start, a.end, a.signatures),
+        *(fixed, kernel.PACKED),
     )

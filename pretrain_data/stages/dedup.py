@@ -194,7 +194,8 @@ class DedupStage(Stage[DedupConfig]):
         """Write the curve over thresholds, and take the threshold from it where a target says so."""
         config = self.config
         totals = curve.Totals.of(self.groups)
-        table = curve.curve(totals, clusters.table, config.thresholds, clusters.gone, clusters.forest.clusters)
+        gone = clusters.gone(config.thresholds)
+        table = curve.curve(totals, clusters.table, config.thresholds, gone, clusters.forest.clusters)
         pq.write_table(table, run.output / "graph" / "curve.parquet", compression="zstd")
         if config.target_tokens is None:
             return

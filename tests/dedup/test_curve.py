@@ -54,7 +54,7 @@ def test_what_is_kept_by_hand() -> None:
     gone = {0.5: [False, True, True, False, True], 1.0: [False, True, False, False, False]}
     rows = members([("en", 100), ("en", 100), ("en", 60), ("zh", 10), ("zh", 10)])
     table = curve.curve(
-        totals, rows, [0.5, 1.0], lambda t: np.array(gone[t]), lambda t: np.array([0, 0, 0, 3, 3], np.int64)
+        totals, rows, [0.5, 1.0], [np.array(gone[t]) for t in (0.5, 1.0)], lambda t: np.array([0, 0, 0, 3, 3], np.int64)
     )
     found = {(r["threshold"], r["lang"]): (r["documents"], r["chars"], r["tokens"]) for r in table.to_pylist()}
     assert found == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretrain_data.dedup.survivors import Alike, RankBy, choose, ranks
-from pretrain_data.kernels import bitsets
+from pretrain_data.dedup.survivors import Alike, RankBy, choose, gone, ranks
 
 
 def test_the_ranking_goes_through_its_criteria() -> None:
@@ -35,22 +35,17 @@ def test_the_ranking_goes_through_its_criteria() -> None:
     assert [table["doc_id"][int(i)].as_py() for i in order] == ["d", "a", "c", "e", "b", "f"]
 
 
-def alike(sets: list[set[int]], group: list[int] | None = None, tied: list[float] | None = None) -> Alike:
-    """Nodes of these shingle sets, all of different content, in one group."""
+def alike(sets: list[set[int]], tied: list[float] | None = None) -> Alike:
+    """Nodes of these shingle sets, all of different content."""
     sizes = np.array([len(s) for s in sets], np.int64)
     ends = np.cumsum(sizes)
     values = np.array([v for s in sets for v in sorted(s)], np.uint64)
     values.flags.writeable = False
-    packed = bitsets.pack(values, ends - sizes, ends, np.array(group or [0] * len(sets)))
     number = np.arange(len(sets))
-    return Alike(
-        number,
-        number.astype(np.uint64),
-        np.zeros(len(sets), np.uint64),
-        np.array(tied or [0] * len(sets), np.float32),
-        packed,
-        np.zeros((0, 128), np.uint32),
-    )
+    zeros = np.zeros(len(sets))
+    content = number.astype(np.uint64), zeros.astype(np.uint64)
+    ties = np.array(tied or zeros, np.float32)
+    return Alike(number, *content, ties, values, ends - sizes, ends, np.zeros((0, 128), np.uint32))
 
 
 #: Five documents on a line: each shares 90 of its 100 shingles with the next, 80 with the one after, and so on.
@@ -72,7 +67,7 @@ def test_a_chain_is_split_where_asked(split: bool, expected: list[int]) -> None:
 
 def test_clusters_are_apart_and_the_rank_decides() -> None:
     cluster, rank = np.array([0, 1, 0, 1, 0]), np.array([3, 0, 1, 2, 4])
-    survivor, value = choose(cluster, rank, alike([{1, 2, 3, 4}] * 5, [0, 1, 0, 1, 0], [0.5] * 5), 0.4, True)
+    survivor, value = choose(cluster, rank, alike([{1, 2, 3, 4}] * 5, [0.5] * 5), 0.4, True)
     assert survivor.tolist() == [2, 1, 2, 1, 2]
     # Two alone are as alike as their edge in the forest says: they aren't compared again.
     assert value.tolist() == [1, 1, 1, 0.5, 1]
@@ -97,34 +92,64 @@ def step_by_step(cluster: Any, rank: Any, similar: Any, least: np.float32, fixed
     return survivor, value
 
 
+def jaccard(a: set[int], b: set[int]) -> np.float32:
+    return np.float32(len(a & b) / len(a | b) if a | b else 0)
+
+
 @st.composite
-def corpora(draw: st.DrawFn) -> tuple[list[set[int]], list[int]]:
-    """Sets of shingles that are edits of a few, and the cluster of each: three or more of a kind."""
-    bases = draw(st.lists(st.integers(20, 300), min_size=1, max_size=3))
-    sets, cluster = [], []
-    for c, size in enumerate(bases):
+def corpora(draw: st.DrawFn) -> list[set[int]]:
+    """Sets of shingles that are edits of a few, in any order."""
+    sets = []
+    for base in range(draw(st.integers(1, 3))):
+        size = draw(st.integers(5, 300))
         for _ in range(draw(st.integers(3, 9))):
             low = draw(st.integers(0, size // 3))
             dropped = draw(st.sets(st.integers(0, size), max_size=size // 4))
-            sets.append(set(range(1000 * c + low, 1000 * c + low + size)) - {1000 * c + d for d in dropped})
-            cluster.append(c)
-    order = draw(st.permutations(range(len(sets))))
-    return [sets[i] for i in order], [cluster[i] for i in order]
+            sets.append({1000 * base + v for v in set(range(low, low + size)) - dropped})
+    return list(draw(st.permutations(sets)))
+
+
+def components(sets: list[set[int]], threshold: float) -> np.ndarray:
+    """The clusters at a threshold, each by its first node: whoever a chain of pairs as similar leads to."""
+    cluster = list(range(len(sets)))
+    for _ in sets:
+        for i, a in enumerate(sets):
+            near = [cluster[j] for j, b in enumerate(sets) if i == j or jaccard(a, b) >= np.float32(threshold)]
+            cluster[i] = min(near)
+    return np.array(cluster)
 
 
 @settings(deadline=None)
-@given(corpora(), st.sampled_from([0.5, 0.7, 0.8, 0.9]), st.integers(0, 3), st.data())
+@given(corpora(), st.integers(0, 3), st.sampled_from([0.0, 0.05]), st.booleans(), st.data())
+@pytest.mark.parametrize("packed", [3, 1000])
 def test_survivors_are_those_of_the_rule_told_step_by_step(
-    corpus: tuple[list[set[int]], list[int]], threshold: float, fixed: int, data: st.DataObject
+    packed: int, sets: list[set[int]], fixed: int, margin: float, split: bool, data: st.DataObject
 ) -> None:
-    sets, cluster = corpus
+    thresholds = [0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 1.0]
     rank = np.array([*range(fixed), *(fixed + r for r in data.draw(st.permutations(range(len(sets) - fixed))))])
+    nodes = alike(sets, [max(jaccard(s, o) for o in sets if o is not s) for s in sets])
 
-    def jaccard(i: int, j: int) -> np.float32:
-        return np.float32(len(sets[i] & sets[j]) / len(sets[i] | sets[j]) if sets[i] | sets[j] else 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pretrain_data.kernels.survivors.PACKED", packed)
+        dropped = list(gone(partial(components, sets), rank, nodes, thresholds, margin, split, fixed))
+        chosen = [choose(components(sets, t), rank, nodes, t - margin, split, fixed) for t in thresholds]
+    for threshold, mask, (survivor, value) in zip(thresholds, dropped, chosen, strict=True):
+        least = np.float32(threshold - margin) if split else np.float32(-1)
+        cluster = components(sets, threshold)
+        expected = step_by_step(cluster, rank, lambda i, j: jaccard(sets[i], sets[j]), least, fixed)
+        assert (survivor.tolist(), value.tolist()) == expected
+        assert mask.tolist() == [s != i for i, s in enumerate(expected[0])]
 
-    survivor, value = choose(np.array(cluster), rank, alike(sets, cluster), threshold, True, fixed)
-    assert (survivor.tolist(), value.tolist()) == step_by_step(cluster, rank, jaccard, np.float32(threshold), fixed)
+
+def test_more_thresholds_than_bits_are_told_in_parts() -> None:
+    thresholds = [0.5 + i / 200 for i in range(101)]
+    nodes = alike(LINE)
+    masks = list(gone(lambda _: np.zeros(5, np.int64), np.arange(5), nodes, thresholds, 0.0, True))
+    assert len(masks) == 101
+    # The next document is 0.818 alike, the one after 0.667: two or three stand for others, or none does.
+    assert [int(mask.sum()) for mask in masks] == [
+        3 if t <= 80 / 120 else 2 if t <= 90 / 110 else 0 for t in thresholds
+    ]
 
 
 def test_signatures_are_compared_where_there_are_no_sets() -> None:
@@ -132,16 +157,12 @@ def test_signatures_are_compared_where_there_are_no_sets() -> None:
     near, far = base.copy(), base.copy()
     near[:16] += 1000  # 112 of 128 agree: 0.875
     far[:64] += 1000
-    rows = np.stack([far, base, near])
-    number = np.arange(3)
-    nodes = Alike(
-        number[::-1].copy(),  # node 0 is document 2
-        number.astype(np.uint64),
-        np.zeros(3, np.uint64),
-        np.zeros(3, np.float32),
-        bitsets.none(),
-        rows,
-    )
+    number, zeros, none = np.arange(3), np.zeros(3), np.zeros(0, np.int64)
+    values = np.zeros(0, np.uint64)
+    values.flags.writeable = False
+    content = number.astype(np.uint64), zeros.astype(np.uint64)
+    documents = number[::-1].copy()  # node 0 is document 2
+    nodes = Alike(documents, *content, zeros.astype(np.float32), values, none, none, np.stack([far, base, near]))
     survivor, value = choose(np.zeros(3, np.int64), number, nodes, 0.8, True)
     assert survivor.tolist() == [0, 0, 2]
     assert value.tolist() == [1, 0.875, 1]
