@@ -1,8 +1,8 @@
-"""Dedup: the signature kernel beside a Spark copy, the whole stage beside datatrove, scores against an exact truth.
+"""Dedup: the signature kernel beside a Spark copy, the whole stage beside peers, scores against an exact truth.
 
     python scripts/bench/dedup.py kernel TRUTH [--times 3]
-    python scripts/bench/dedup.py whole CORPUS [--their-share 0.1] [--times 1]
-    python scripts/bench/dedup.py score TRUTH [--theirs]
+    python scripts/bench/dedup.py whole CORPUS [--peers datatrove text-dedup …] [--their-share 0.1] [--times 1]
+    python scripts/bench/dedup.py score TRUTH [--peers …]
     python scripts/bench/dedup.py estimator TRUTH
 
 CORPUS is a folder of Parquet with id, text and lang. TRUTH is a folder with docs.parquet (id, text, lang) and
@@ -28,9 +28,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from dedup_peers import PEERS
 
 PERMUTATIONS, SHINGLE = 128, 5
-PACKAGES = ("datatrove[io]==0.10.1", "spacy>=3.8", "nltk", "regex", "tokenizers", "xxhash<4", "orjson")
 #: Text that a kernel and a Spark copy are given, in bytes; what there is stands in it several times.
 ENOUGH = 400_000_000
 MARGIN = 0.05
@@ -72,25 +72,30 @@ def kernel(args: argparse.Namespace) -> None:
 
 
 def whole(args: argparse.Namespace) -> None:
-    """CPU seconds a MB of the whole stage, ours and datatrove's, from Parquet to Parquet."""
+    """CPU seconds a MB of the whole stage, ours and theirs, from Parquet to Parquet; and whom each drops."""
     files = sorted(args.data.glob("*.parquet"))
     megabytes = _megabytes(files)
     few = args.work / "few"
     part = _some(files, few, args.their_share)
     config = _config(args.work, "whole", args.data.resolve(), threshold=0.75)
-    theirs = _datatrove(args.work)
+    peers = [PEERS[name] for name in args.peers]
     # Kernels are compiled once an installation; that is no part of what a run costs.
-    _ours(_config(args.work, "warm", few.resolve(), threshold=0.75))
-    found = harness.in_turns(
-        {"ours": lambda: _ours(config), "datatrove": lambda: _run(theirs, few, args.work)}, args.times
-    )
-    table = harness.rows({"ours": found["ours"]}, megabytes) + harness.rows({"datatrove": found["datatrove"]}, part)
-    ratio = table[0]["mb_per_cpu_second"] / (part / harness.cpu(found["datatrove"]))
-    more = {
-        "ours over datatrove, MB a CPU second": round(ratio, 1),
-        "ours read": f"{megabytes:,.0f} MB of text, starting a session included",
-        "datatrove read": f"{part:,.0f} MB of it",
-    }
+    warm = _config(args.work, "warm", few.resolve(), threshold=0.75)
+    _ours(warm)
+    cases: dict[str, Any] = {"ours": lambda: _ours(config)}
+    cases |= {peer.name: lambda peer=peer: peer.run(few.resolve(), args.work) for peer in peers}
+    found = harness.in_turns(cases, args.times)
+    table = harness.rows({"ours": found["ours"]}, megabytes)
+    more: dict[str, Any] = {"ours read": f"{megabytes:,.0f} MB of text, starting a session included"}
+    dropped = set(_dropped(warm))
+    ids = set(ds.dataset(few).to_table(["id"])["id"].to_pylist())
+    for peer in peers:
+        row = harness.rows({peer.name: found[peer.name]}, part)[0]
+        ratio = table[0]["mb_per_cpu_second"] / (part / harness.cpu(found[peer.name]))
+        gone = ids - peer.kept(args.work)
+        both = len(gone & dropped)
+        table.append(row | {"ours over it": round(ratio, 1), "drops": len(gone), "of them ours too": both})
+    more |= {"theirs read": f"{part:,.0f} MB of it", "ours drops there": len(dropped), "threshold": 0.75}
     harness.show("Deduplication, Parquet to Parquet", table, args.out, **more)
 
 
@@ -104,23 +109,26 @@ def score(args: argparse.Namespace) -> None:
         config = _config(args.work, f"score-{verify}-{threshold}", source, threshold=threshold, verify=verify)
         _ours(config)
         table.append({"case": f"ours, {verify}", "threshold": threshold} | _scored(_dropped(config), truth, threshold))
-    if args.theirs:
-        english = documents.filter(pc.equal(documents["lang"], "en"))
-        ids = set(english["id"].to_pylist())
+    # datatrove's bands find half of the pairs at 0.72, and it takes each for a duplicate: all are asked for 0.75.
+    for lang in ("en", "zh") if args.peers else ():
+        some = documents.filter(pc.equal(documents["lang"], lang))
+        ids = set(some["id"].to_pylist())
         pairs = [r for r in truth if r["id1"] in ids and r["id2"] in ids]
-        folder = args.work / "english"
+        folder = args.work / f"only-{lang}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        half = english.num_rows // 2
-        for i, some in enumerate((english.slice(0, half), english.slice(half))):
-            pq.write_table(some.select(["id", "text"]), folder / f"part-{i}.parquet")
-        # Its bands find half of the pairs at 0.72, and it takes each for a duplicate: 0.75 is what its users name.
-        config = _config(args.work, "score-english", folder.resolve(), threshold=0.75, verify="signature")
+        half = some.num_rows // 2
+        for i, part in enumerate((some.slice(0, half), some.slice(half))):
+            pq.write_table(part.select(["id", "text"] + (["lang"] if lang == "zh" else [])), folder / f"{i}.parquet")
+        config = _config(args.work, f"score-{lang}", folder.resolve(), threshold=0.75, verify="signature")
         _ours(config)
-        table.append({"case": "ours, signature, en", "threshold": 0.75} | _scored(_dropped(config), pairs, 0.75))
-        _run(_datatrove(args.work), folder, args.work)
-        gone = ds.dataset(args.work / "theirs" / "dropped", format="parquet").to_table(["id"])["id"].to_pylist()
-        table.append({"case": "datatrove, en", "threshold": 0.75} | _scored(dict.fromkeys(gone), pairs, 0.75))
+        table.append({"case": f"ours, signature, {lang}", "threshold": 0.75} | _scored(_dropped(config), pairs, 0.75))
+        for name in args.peers:
+            for how in ((), PEERS[name].chinese) if lang == "zh" else ((),):
+                PEERS[name].run(folder.resolve(), args.work, how)
+                gone = dict.fromkeys(ids - PEERS[name].kept(args.work))
+                case = f"{name}, {lang} {' '.join(how)}".strip()
+                table.append({"case": case, "threshold": 0.75} | _scored(gone, pairs, 0.75))
     harness.show(f"Against the exact truth, margin {MARGIN}", table, args.out)
 
 
@@ -187,16 +195,6 @@ def _dropped(config: Path) -> dict[str, str]:
     return dict(zip(table["source_id"].to_pylist(), table["kept_id"].to_pylist(), strict=True))
 
 
-def _datatrove(work: Path) -> Path:
-    return harness.environment_of("datatrove", PACKAGES, work)
-
-
-def _run(python: Path, folder: Path, work: Path) -> harness.Used:
-    shutil.rmtree(work / "theirs", ignore_errors=True)
-    program = Path(__file__).parent / "peers" / "datatrove_dedup.py"
-    return harness.measure([python, program, folder, work / "theirs"])
-
-
 def _megabytes(files: list[Path]) -> float:
     return sum(pc.sum(pc.binary_length(pq.read_table(f, columns=["text"])["text"])).as_py() for f in files) / 1e6
 
@@ -251,7 +249,7 @@ def main() -> None:
         command.add_argument("--times", type=int, default=1 if run is whole else 3)
         command.add_argument("--their-share", type=float, default=0.1)
         command.add_argument("--seeds", type=int, default=25, help="seeds that the bias is a mean over")
-        command.add_argument("--theirs", action="store_true", help="score datatrove as well")
+        command.add_argument("--peers", nargs="*", default=["datatrove"] if run is whole else [], choices=PEERS)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     args.run(args)

@@ -2,7 +2,8 @@
 
     python datatrove_dedup.py FOLDER_OF_PARQUET OUT [--workers 2] [--language en]
 
-Its own defaults (14 bands of 8, word 5-grams), as FineWeb used them. OUT/kept and OUT/dropped hold the documents.
+Its own defaults (14 bands of 8, word 5-grams), as FineWeb used them. OUT/kept and OUT/dropped hold the documents,
+OUT/kept.txt the ids of what it keeps.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from datatrove.executor.local import LocalPipelineExecutor
 from datatrove.pipeline.dedup import MinhashDedupSignature
 from datatrove.pipeline.dedup.minhash import (
@@ -44,6 +46,8 @@ def main() -> None:
     step("clusters", [MinhashDedupCluster(f"{out}/buckets", f"{out}/remove", config=config)], 1)
     dropped = ParquetWriter(f"{out}/dropped")
     step("filter", [read(), MinhashDedupFilter(f"{out}/remove", dropped), ParquetWriter(f"{out}/kept")], tasks)
+    kept = [i for path in sorted((out / "kept").glob("*.parquet")) for i in pq.read_table(path)["id"].to_pylist()]
+    (out / "kept.txt").write_text("".join(f"{i}\n" for i in kept))
 
 
 if __name__ == "__main__":
