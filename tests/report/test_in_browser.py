@@ -63,3 +63,47 @@ def test_switch_sort_filter_theme_and_print(report: str) -> None:
         assert len(page.pdf()) > 10_000
         assert page.text_content("#comparison h3") == "各阶段保留的文档"
         assert watched.complaints == []
+
+
+def test_rows_are_found_by_what_is_shown_and_samples_by_steps(report: str) -> None:
+    with open_page(report, locale="zh-CN", viewport={"width": 1200, "height": 900}) as watched:
+        page = watched.page
+        page.wait_for_selector("#rules tbody tr")
+        page.fill("#rules input", "17%")  # 34 of 200
+        assert column(page, "rules", 2) == ["rule_0<b>"]
+        # Of 200 documents every stage shows some; the button brings those beyond the first forty.
+        before = page.locator("#samples .card").count()
+        told = page.text_content("#samples > div:last-child p")
+        assert before == 40 or page.locator("#samples .more").count() == 0, told
+        while page.locator("#samples .more").count():
+            page.click("#samples .more")
+        assert page.locator("#samples .card").count() == page.evaluate("data.samples.length")
+        assert watched.complaints == []
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_labels_stand_apart_and_inside(report: str, width: int) -> None:
+    with open_page(report, locale="en-US", viewport={"width": width, "height": 900}) as watched:
+        page = watched.page
+        page.wait_for_selector("#funnel svg")
+        boxes = page.evaluate(
+            """() => [...document.querySelectorAll('#funnel svg text, #rules svg text')].map((one) => {
+                const box = one.getBoundingClientRect(), svg = one.closest('svg').getBoundingClientRect();
+                return [box.left - svg.left, box.top, svg.right - box.right, box.bottom, one.textContent];
+            })"""
+        )
+        assert len(boxes) > 10
+        assert [b[4] for b in boxes if b[0] < -1 or b[2] < -1] == [], "cut off at the side"
+        lines = [b for b in boxes if b[3] > b[1]]
+        covered = [
+            (a[4], b[4])
+            for i, a in enumerate(lines)
+            for b in lines[i + 1 :]
+            if abs(a[0] - b[0]) < 1 and min(a[3], b[3]) - max(a[1], b[1]) > 0.5 * (a[3] - a[1])
+        ]
+        assert covered == [], "one line over another"
+        if width == 1200:
+            assert page.evaluate(
+                "(() => { const n = document.querySelector('nav'); return n.scrollWidth <= n.clientWidth; })()"
+            )
+        assert watched.complaints == []
