@@ -99,7 +99,7 @@ def test_labels_stand_apart_and_inside(report: str, width: int) -> None:
             (a[4], b[4])
             for i, a in enumerate(lines)
             for b in lines[i + 1 :]
-            if abs(a[0] - b[0]) < 1 and min(a[3], b[3]) - max(a[1], b[1]) > 0.5 * (a[3] - a[1])
+            if abs(a[0] - b[0]) < 1 and min(a[3], b[3]) - max(a[1], b[1]) > 0.25 * (a[3] - a[1])
         ]
         assert covered == [], "one line over another"
         if width == 1200:
