@@ -170,7 +170,18 @@ def test_the_reference_has_every_key_with_its_meaning() -> None:
         "default": "0.001",
         "bounds": "≥ 0, ≤ 1",
         "description": "",
+        "units": "share",
+        "sources": "",
     }
+    # Every number has a unit, and nothing is said of a key that is not there.
+    numbers = [row for row in rows if row["type"] in ("number", "whole number")]
+    assert len(numbers) > 80
+    assert [f"{row['section']}.{row['key']}" for row in numbers if not row["units"]] == []
+    assert by_name["stages.pii.names.threshold"]["units"] == "probability"
+    assert by_name["stages.dedup.threshold"]["units"] == "Jaccard"
+    assert "2305.16264" in by_name["stages.mix.phases[].max_epochs"]["sources"]
+    there = by_name.keys() | {row["key"].rpartition(".")[2] for row in rows}
+    assert [name for part in reference.beside().values() for name in part if name not in there] == []
     assert "| `kw_" not in reference.markdown_columns()
     assert "| `text` | large_string | ingest |" in reference.markdown_columns()
 
