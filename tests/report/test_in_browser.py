@@ -107,3 +107,41 @@ def test_labels_stand_apart_and_inside(report: str, width: int) -> None:
                 "(() => { const n = document.querySelector('nav'); return n.scrollWidth <= n.clientWidth; })()"
             )
         assert watched.complaints == []
+
+
+def test_what_drops_most_is_drawn_whatever_its_stage(report: str) -> None:
+    with open_page(report, locale="en-US", viewport={"width": 1200, "height": 900}) as watched:
+        page = watched.page
+        page.wait_for_selector("#rules tbody tr")
+        drawn = """(stage) => {
+            const rest = { chars: 0, share: 0, fires: null, alone: null };
+            data.rules = [...Array(40)].map((_, i) => ({ stage: "rules", rule: "r" + i, documents: 40 - i, ...rest }));
+            data.rules.push({ stage: "dedup", rule: "near", documents: 500, ...rest });
+            render();
+            const select = document.querySelector("#rules select");
+            select.value = stage;
+            select.dispatchEvent(new Event("change"));
+            return charts.filter((c) => c.box.isConnected && c.box.closest("#rules"))[0].option().yAxis.data;
+        }"""
+        assert page.evaluate(drawn, "*") == [*(f"rules: r{i}" for i in range(29)), "dedup: near"]
+        assert page.evaluate(drawn, "dedup") == ["dedup: near"]
+        assert watched.complaints == []
+
+
+def test_score_distributions_by_hand(report: str) -> None:
+    with open_page(report, locale="en-US", viewport={"width": 1200, "height": 900}) as watched:
+        page = watched.page
+        page.wait_for_selector("#rules tbody tr")
+        counts = [0] * 25
+        counts[4], counts[5], counts[24] = 1, 2, 7  # 0.16 … 0.2, 0.2 … 0.24 and the highest
+        found = {"documents": 10, "bins": 25, "by": {"lang": [{"value": "zh<b>", "counts": counts}]}}
+        page.evaluate("(found) => { data.scores = found; render(); }", found)
+        shown = page.eval_on_selector_all("#scores td", "cells => cells.map(c => c.textContent)")
+        assert shown == ["zh<b>", "10", "10%", "30%", "30%", "30%"]
+        cells = page.evaluate("charts.filter((c) => c.box.closest('#scores'))[0].option().series[0].data")
+        assert [(c["value"][0], c["about"]) for c in cells] == [
+            (4, "zh<b>\n0.16 … 0.2: 1 (10%)"),
+            (5, "zh<b>\n0.2 … 0.24: 2 (20%)"),
+            (24, "zh<b>\n0.96 … 1: 7 (70%)"),
+        ]
+        assert watched.complaints == []

@@ -91,7 +91,7 @@ function flow(stages, amount) {
         ? `${p.data.source} → ${p.data.target}: ${number(p.data.value)}` : `${p.name}: ${number(p.data.value)}` },
       series: [{ type: "sankey", orient: down ? "vertical" : "horizontal", data: nodes, links, draggable: false, nodeAlign: "left", nodeGap: down ? 22 : 14,
         nodeWidth: 12, layoutIterations: 0, left: down ? 34 : 4, right: down ? 8 : 90, top: down ? 24 : 10, bottom: down ? 30 : 10, emphasis: { focus: "adjacency" },
-        label: { color: colour("ink"), fontSize: down ? 10 : 11, lineHeight: LINE, position: down ? "top" : "right", formatter: (p) => `${p.name}${down ? " " : "\n"}${compact(p.data.value)}` } }],
+        label: { color: colour("ink"), fontSize: down ? 10 : 11, lineHeight: LINE, position: down ? "top" : "right", formatter: (p) => `${p.name}${down ? " " : "\n"}${(p.data.value < 1e5 ? number : compact)(p.data.value)}` } }],
     };
   });
 }
@@ -101,11 +101,24 @@ function heat(rules, values, cell, height = 19) {
   return chart(tall, () => ({
     grid: { left: 4, right: 12, top: 6, bottom: 58, containLabel: true },
     tooltip: { ...common().tooltip, formatter: (p) => p.data.about },
-    xAxis: axis({ type: "category", data: values, splitArea: { show: false }, axisLabel: { rotate: narrow() || values.length > 7 ? 40 : 0, interval: 0, ...labelled(110) } }),
+    xAxis: axis({ type: "category", data: values, splitArea: { show: false }, axisLabel: { rotate: narrow() ? 60 : values.length > 7 ? 40 : 0, interval: 0, hideOverlap: false, ...labelled(fitting(values, 110)) } }),
     yAxis: axis({ type: "category", inverse: true, data: rules, axisLabel: { color: colour("ink"), interval: 0, ...labelled(fitting(rules, narrow() ? 150 : 190)) } }),
     visualMap: { min: -1, max: 1, calculable: false, orient: "horizontal", left: "center", bottom: 0, itemHeight: 140, itemWidth: 12,
       text: [t("favours"), t("removes_more")], textStyle: { color: colour("quiet") }, inRange: { color: [colour("low"), colour("mid"), colour("high")] } },
     series: [{ type: "heatmap", data: cell, itemStyle: { borderColor: colour("paper"), borderWidth: 1 } }],
+  }));
+}
+
+// Shares from 0.1 % (pale) to 100 % (full) on a logarithmic scale: one row a distribution, one column a bin.
+function spreads(rows, bins, cells, xName) {
+  return chart(rows.length * 26 + 92, () => ({
+    grid: { left: 4, right: 16, top: 6, bottom: 66, containLabel: true },
+    tooltip: { ...common().tooltip, formatter: (p) => p.data.about },
+    xAxis: axis({ type: "category", data: bins, name: xName, nameLocation: "middle", nameGap: 26, splitArea: { show: false }, splitLine: { show: false } }),
+    yAxis: axis({ type: "category", inverse: true, data: rows, splitLine: { show: false }, axisLabel: { color: colour("ink"), interval: 0, ...labelled(fitting(rows, narrow() ? 150 : 230)) } }),
+    visualMap: { min: 0, max: 1, calculable: false, orient: "horizontal", left: "center", bottom: 0, itemHeight: 140, itemWidth: 12,
+      text: [percent(1), percent(0.001)], textStyle: { color: colour("quiet") }, inRange: { color: [colour("mid"), colour("high")] } },
+    series: [{ type: "heatmap", data: cells, itemStyle: { borderColor: colour("paper"), borderWidth: 1 } }],
   }));
 }
 

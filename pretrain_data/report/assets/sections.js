@@ -40,12 +40,21 @@ function funnel() {
 }
 
 function rules() {
-  const top = data.rules.filter((r) => r.documents).slice(0, 30);
-  return [el("p", { class: "quiet" }, t("rules_note")),
-    bars(top, { name: (r) => narrow() ? r.rule : `${r.stage}: ${r.rule}`, labels: 230, stacked: true, format: number, series: [
+  const place = el("div"), all = "*", dropping = data.rules.filter((r) => r.documents);
+  const show = (stage) => {
+    const some = dropping.filter((r) => stage === all || r.stage === stage);
+    // Those that drop most, in the order of the stages.
+    const least = some.map((r) => r.documents).sort((a, b) => b - a).slice(0, 30).at(-1);
+    const top = some.filter((r) => r.documents >= least).slice(0, 40);
+    place.replaceChildren(bars(top, { name: (r) => narrow() ? r.rule : `${r.stage}: ${r.rule}`, labels: 230, stacked: true, format: number, series: [
       { name: t("alone"), colour: "gone", value: (r) => Math.min(r.alone ?? 0, r.documents) },
       { name: t("with_others"), colour: "gone", opacity: 0.45, value: (r) => r.alone === null ? 0 : r.documents - Math.min(r.alone, r.documents) },
-      { name: t("first_only"), colour: "fourth", opacity: 0.7, value: (r) => r.alone === null ? r.documents : 0 }] }),
+      { name: t("first_only"), colour: "fourth", opacity: 0.7, value: (r) => r.alone === null ? r.documents : 0 }] }));
+    drawAll();
+  };
+  const stages = [...new Set(dropping.map((r) => r.stage))];
+  return [el("p", { class: "quiet" }, t("rules_note")),
+    stages.length > 1 ? el("div", { class: "choices" }, choice(t("stage"), [all, ...stages], show, (v) => v === all ? t("all") : stageName(v))) : (show(all), null), place,
     table([text("stage", t("stage")), text("rule", t("rule")), { key: "documents", head: t("removed_first") }, share("share", t("share_of_in")),
       { key: "fires", head: t("fires") }, { key: "alone", head: t("alone") }, share("alone_share", t("alone_share")),
       { key: "chars", head: t("chars"), show: compact }], data.rules, { filter: true })];
@@ -83,12 +92,15 @@ function bias() {
 function scores() {
   const place = el("div"), found = data.scores;
   const show = (column) => {
-    const x = Array.from({ length: found.bins }, (_, i) => number((i + 0.5) / found.bins, 2));
-    const series = found.by[column].map((row) => {
-      const sum = row.counts.reduce((a, b) => a + b, 0) || 1;
-      return { name: `${row.value} (${compact(sum)})`, values: row.counts.map((n) => n / sum) };
-    });
-    place.replaceChildren(lines(x, series, { category: true, format: (v) => percent(v, 0), xName: t("quality_score"), height: 300 }));
+    const edge = (i) => number(i / found.bins, 2), x = Array.from({ length: found.bins }, (_, i) => edge(i));
+    const rows = found.by[column].map((row) => ({ ...row, documents: row.counts.reduce((a, b) => a + b, 0) }));
+    const cells = rows.flatMap((row, y) => row.counts.map((n, i) => ({ n, i, y, share: n / (row.documents || 1), value: row.value })).filter((c) => c.n)
+      .map((c) => ({ value: [c.i, c.y, Math.max(0, 1 + Math.log10(c.share) / 3)], about: `${c.value}\n${edge(c.i)} … ${edge(c.i + 1)}: ${number(c.n)} (${percent(c.share, 2)})` })));
+    const below = (share) => ({ key: "below_" + share, head: `< ${number(share, 1)}`, show: (v) => percent(v, 2) });
+    const flat = rows.map((row) => Object.assign({ ...row }, ...[0.2, 0.4, 0.6, 0.8].map((share) => (
+      { ["below_" + share]: row.counts.slice(0, Math.round(share * found.bins)).reduce((a, b) => a + b, 0) / (row.documents || 1) }))));
+    place.replaceChildren(spreads(rows.map((row) => `${row.value} (${compact(row.documents)})`), x, cells, t("quality_score")),
+      table([text("value", t("attribute." + column)), { key: "documents", head: t("documents") }, ...[0.2, 0.4, 0.6, 0.8].map(below)], flat));
     drawAll();
   };
   return [el("p", { class: "quiet" }, t("scores_note", { n: number(found.documents) })),
@@ -126,7 +138,7 @@ function pii() {
   const rows = p.types.map((r) => ({ ...r, label: known("pii", r.type) }));
   return [el("p", { class: "quiet" }, t("pii_note", { with: number(p.with_spans), of: number(p.documents), boiler: number(p.boilerplate_documents), chars: number(p.boilerplate_chars) })),
     rows.length ? el("div", { class: "pair" },
-      bars(rows, { name: (r) => r.label, format: number, series: [{ name: t("found"), colour: "kept", value: (r) => r.spans }] }),
+      bars(rows, { name: (r) => r.label, labels: 190, format: number, series: [{ name: t("found"), colour: "kept", value: (r) => r.spans }] }),
       table([text("label", t("type")), { key: "spans", head: t("found") }, fixed("per_million", t("per_million"), 2)], rows)) : null];
 }
 
