@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pretrain_data import _numba_cache
+
+if TYPE_CHECKING:
+    from pretrain_data import texts as texts
+    from pretrain_data.notebook import run_stage as run_stage
+    from pretrain_data.reader import open_blocks as open_blocks
 
 __version__ = "0.1.0"
 
@@ -22,3 +27,7 @@ def __getattr__(name: str) -> Any:
         module = import_module(f"pretrain_data.{_OFFERED[name]}")
         return module if name == _OFFERED[name] else getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_OFFERED})

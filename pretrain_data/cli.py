@@ -14,7 +14,7 @@ import typer
 from pretrain_data import commands
 from pretrain_data.commands import SetOption, app, err
 from pretrain_data.commands.stage import stage
-from pretrain_data.errors import Busy, ConfigError, InputError, IntegrityError, PretrainDataError
+from pretrain_data.errors import Busy, ConfigError, InputError, IntegrityError, PretrainDataError, way_out
 
 for _module in sorted(info.name for info in pkgutil.iter_modules(commands.__path__)):
     importlib.import_module(f"pretrain_data.commands.{_module}")
@@ -42,12 +42,21 @@ def stage_main(name: str) -> None:
 
 
 def guarded(command: Callable[[], Any]) -> None:
-    """Run a command; a PretrainDataError becomes a message and an exit code (see EXIT)."""
+    """Run a command; a PretrainDataError becomes a message and an exit code (see EXIT).
+
+    So does what the operating system refuses and a user can mend: a full disk, a folder that may not be written.
+    """
     try:
         command()
     except PretrainDataError as error:
         err.print(f"error: {error}", markup=False)
         sys.exit(EXIT.get(type(error), 1))
+    except OSError as error:
+        way = way_out(error)
+        if way is None or error.filename is None:
+            raise
+        err.print(f"error: {error.filename}: {error.strerror}; {way}", markup=False)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

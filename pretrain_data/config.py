@@ -279,7 +279,7 @@ def _message(fault: Any, path: Key, info: FieldInfo | None, siblings: list[str])
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(sorted(siblings))}"
         return f"unknown key; {hint}"
     if kind == "missing":
-        return "is missing"
+        return "is missing" + (f": {info.description}" if info is not None and info.description else "")
     bounds = _bounds(info)
     if bounds and kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
         return f"must be {bounds}, not {given!r}"

@@ -55,6 +55,13 @@ _WAYS = {
 }
 
 
+def way_out(error: OSError) -> str | None:
+    """What a user can do about an error of the operating system; None where it is no user's affair."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):  # outside a run nothing was there before
+        return "see that the path is right and its folder is there"
+    return _WAYS.get(error.errno or 0)
+
+
 @contextmanager
 def storage(folder: Path) -> Iterator[None]:
     """Raise a StorageError, which names file and way out, where the disk under `folder` is full or the like."""

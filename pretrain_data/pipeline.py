@@ -7,6 +7,7 @@ A killed run leaves its staging folder; the next run with the same fingerprint g
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import shutil
@@ -28,8 +29,8 @@ from pretrain_data.config import PipelineConfig
 from pretrain_data.dataset import MANIFEST, Dataset, on_each, read_manifest
 from pretrain_data.errors import (
     AccountingError,
+    ConfigError,
     InputError,
-    PretrainDataError,
     WorkerDied,
     errors_from_workers,
     storage,
@@ -310,11 +311,13 @@ class Pipeline:
         names = list(self.stages)
         for name in (first, last):
             if name is not None and name not in names:
-                raise PretrainDataError(f"{name}: not a configured stage; configured: {', '.join(names)}")
+                near = difflib.get_close_matches(name, names, 1)
+                hint = f"did you mean {near[0]}?" if near else f"configured: {', '.join(names)}"
+                raise ConfigError(f"{name}: not a configured stage; {hint}")
         start = names.index(first) if first else 0
         end = names.index(last) + 1 if last else len(names)
         if start >= end:
-            raise PretrainDataError(f"--from {first} comes after --to {last}")
+            raise ConfigError(f"--from {first} comes after --to {last}; the order is {', '.join(names)}")
         return names[start:end]
 
     def source(self, name: str) -> Dataset:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import enum
 import types
 from collections.abc import Collection, Iterator
+from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
+import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -16,9 +19,14 @@ from pretrain_data import schema
 from pretrain_data.config import PipelineConfig, SparkConfig
 from pretrain_data.stage import StageConfig
 
+FILE = Path(__file__).with_suffix(".yaml")
+
 
 def keys() -> Iterator[dict[str, str]]:
-    """Each key of a config: section, key, type, default, bounds, description; sections in the order of a config."""
+    """Each key of a config: section, key, type, unit, default, bounds, source of the default, description.
+
+    Sections come in the order of a config. Unit and source are those of reference.yaml, else empty.
+    """
     from pretrain_data.stages import registry
 
     yield from _model("(top)", PipelineConfig, leave_out={"stages", "spark"})
@@ -35,10 +43,25 @@ def _model(
         if name in leave_out:
             continue
         row = {"section": section, "key": prefix + name, "type": _type(field.annotation), "default": _default(field)}
-        yield row | {"bounds": _bounds(field), "description": field.description or ""}
+        row |= {"bounds": _bounds(field), "description": field.description or ""}
+        yield row | {part: _beside(part, row) for part in ("units", "sources")}
         for inner, many in _inner(field.annotation):
             if inner is not model:  # a part of a mixture holds parts
                 yield from _model(section, inner, f"{prefix}{name}{'[]' if many else ''}.")
+
+
+@cache
+def beside() -> dict[str, dict[str, str]]:
+    """Units and sources of keys, as reference.yaml has them."""
+    found: dict[str, dict[str, str]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    return found
+
+
+def _beside(part: str, row: dict[str, str]) -> str:
+    if part == "units" and "number" not in row["type"].replace("mapping to text or whole number", ""):
+        return ""
+    known, key = beside()[part], row["key"]
+    return known.get(f"{row['section']}.{key}") or known.get(key.rpartition(".")[2], "")
 
 
 def _inner(annotation: Any) -> list[tuple[type[BaseModel], bool]]:
@@ -106,9 +129,21 @@ def markdown_keys() -> str:
         if row["section"] != section:
             section = row["section"]
             lines += ["", f"## {section}", "", about.get(section, ""), ""]
-            lines += ["| key | type | default | bounds | |", "|---|---|---|---|---|"]
-        cells = [f"`{row['key']}`", row["type"], f"`{row['default']}`" if row["default"] else "", row["bounds"]]
-        lines.append("| " + " | ".join(_cell(cell) for cell in [*cells, row["description"]]) + " |")
+            lines += [
+                "| key | type | unit | default | bounds | | source of the default |",
+                "|---|---|---|---|---|---|---|",
+            ]
+        default = f"`{row['default']}`" if row["default"] else ""
+        cells = [
+            f"`{row['key']}`",
+            row["type"],
+            row["units"],
+            default,
+            row["bounds"],
+            row["description"],
+            row["sources"],
+        ]
+        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 

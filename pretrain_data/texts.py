@@ -20,6 +20,8 @@ import pyarrow as pa
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pretrain_data.models.config import ModelKeys
+
 Texts = Any  # list[str | None], tuple, pandas.Series, numpy.ndarray, pyarrow.Array or ChunkedArray
 
 
@@ -36,6 +38,31 @@ def as_arrow(texts: Texts) -> pa.Array:
 
 def _each(texts: Texts, function: Callable[[str], Any]) -> list[Any]:
     return [function(text) for text in as_arrow(texts).to_pylist()]
+
+
+def decoded(bodies: Iterable[bytes], label: str = "") -> pd.DataFrame:
+    """Bytes of pages read as ingest reads them: columns `text`, `encoding`, `bad_share` (0..1, what can't be read).
+
+    `label` is the charset that their HTTP headers name, if any; evidence outweighs it.
+    """
+    import pandas as pd
+
+    from pretrain_data.kernels.charset import decode
+
+    return pd.DataFrame([vars(decode(body, label)) for body in bodies], columns=["text", "encoding", "bad_share"])
+
+
+def html(pages: Texts) -> pd.DataFrame:
+    """Main text of HTML pages: columns `text` (Markdown-like), `title`, `author`, `published` (date); null if absent.
+
+    A page that nests too deeply to be walked safely has an empty text.
+    """
+    import pandas as pd
+
+    from pretrain_data.kernels.html import Page, extract
+
+    found = [vars(page or Page("", None)) for page in _each(pages, extract)]
+    return pd.DataFrame(found, columns=["text", "title", "author", "published"])
 
 
 def signals(texts: Texts, keywords: Mapping[str, Iterable[str]] | None = None) -> pd.DataFrame:
@@ -77,6 +104,13 @@ def formats(texts: Texts) -> list[str]:
     from pretrain_data.kernels.format import detect
 
     return _each(texts, detect)
+
+
+def generated(texts: Texts) -> list[str | None]:
+    """The words by which a source file says that a program wrote it; None where it says nothing of the kind."""
+    from pretrain_data.kernels.sourcecode import generated as one
+
+    return _each(texts, one)
 
 
 def clean(texts: Texts) -> list[str]:
@@ -153,6 +187,68 @@ def similarities(texts: Texts, shingle: int = 5) -> npt.NDArray[np.float32]:
     if len(first):
         out[first, second] = out[second, first] = exact(values, offsets[:-1], offsets[1:], first, second)
     return out
+
+
+def without_repeats(texts: Texts, min_tokens: int = 20) -> list[str]:
+    """Without lines and paragraphs of `min_tokens` tokens or more that stood before, in this text or an earlier one."""
+    from pretrain_data.kernels import passages
+
+    column = as_arrow(texts)
+    found = passages.find(column, lines=True, paragraphs=True, min_tokens=min_tokens)
+    first = np.zeros(len(found.row), np.bool_)
+    first[np.unique(found.hash, return_index=True)[1]] = True
+    again = found.where(~first)
+    gone = again.where(passages.outermost(again))
+    return passages.without(column, gone).to_pylist()  # type: ignore[no-any-return]
+
+
+def overlaps(texts: Texts, benchmark: Texts, n: int = 13) -> pd.DataFrame:
+    """How much of a benchmark stands in each text: `share` of the n-grams of `item` (its index) that the text holds.
+
+    The item of which most is there; −1 and 0 where nothing is. n counts words, in Chinese characters. Items
+    shorter than n are not looked for (Brown et al., Language Models are Few-Shot Learners, 2020, appendix C).
+    """
+    import pandas as pd
+
+    from pretrain_data.kernels.ngrams import Benchmarks
+
+    share, item = Benchmarks(as_arrow(benchmark), n).match(as_arrow(texts))
+    return pd.DataFrame({"share": share, "item": item})
+
+
+def quality(texts: Texts, model: str = "default") -> npt.NDArray[np.float32]:
+    """The quality scorer's number from 0 to 1 for each text, made for prose; `model` is default or a folder.
+
+    The quality stage asks it for documents in prose alone.
+    """
+    from pretrain_data.models.config import ScorerKeys
+
+    keys = ScorerKeys(model=model)
+    found, labels = _scores(texts, keys, "quality")
+    return found[:, keys.score_of(labels)]
+
+
+def domains(texts: Texts, model: str = "default") -> pd.DataFrame:
+    """Probabilities (0..1, each row adds up to 1) of the domain model's labels: one column a label, one row a text.
+
+    What the classify stage makes of them (formats first, abstaining) is `run_stage("classify", …)`.
+    """
+    import pandas as pd
+
+    from pretrain_data.models.config import ModelKeys
+
+    keys = ModelKeys(model=model, max_tokens=384, reading="head-middle-tail")  # as classify reads by default
+    found, labels = _scores(texts, keys, "domain")
+    return pd.DataFrame(found, columns=list(labels))
+
+
+def _scores(texts: Texts, keys: ModelKeys, task: str) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
+    from pretrain_data.kernels import scoring
+    from pretrain_data.models.config import open_scorer
+
+    scorer = open_scorer(keys, task, scoring.device_of_task())
+    read = scorer.read(as_arrow(texts).to_pylist(), keys.max_tokens, keys.reading)
+    return scorer.score(read, keys.tokens_per_batch), tuple(scorer.labels)
 
 
 def _by_character(column: pa.Array) -> npt.NDArray[np.bool_]:

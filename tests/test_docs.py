@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -53,6 +54,19 @@ def commands(page: Path) -> list[str]:
     return [re.sub(r"\b[A-Z]+\b", lambda m: PLACEHOLDERS.get(m[0], m[0]), line) for line in lines if line]
 
 
+def labelled() -> str:
+    """Texts that a scorer can learn from: two languages, two labels, four sources of each."""
+    good = ["The council repaired the old bridge after flood {}.", "图书馆第{}次延长了夜间开放时间，方便读者借阅。"]
+    bad = ["buy now {} cheap bonus click here click here", "首页 登录 注册 {} 购物车 返回顶部 免费领取"]
+    rows = [
+        {"text": f"{text} " * 3, "label": label, "source": f"{label}-{i % 4}", "lang": lang}
+        for i in range(40)
+        for label, kinds in (("high", good), ("low", bad))
+        for lang, text in zip(("en", "zh"), (kind.format(i) for kind in kinds), strict=True)
+    ]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
 def tables() -> dict[str, dict[str, list[float | str]]]:
     """What a trainer would have written: small runs that follow a law of two channels, and losses by checkpoint."""
     rng = np.random.default_rng(7)
@@ -90,6 +104,7 @@ def place(
     for name, columns in tables().items():
         rows = zip(*columns.values(), strict=True)
         (root / name).write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]) + "\n")
+    (root / "labelled.jsonl").write_text(labelled(), encoding="utf-8")
     before, started = Path.cwd(), Pipeline.spark
     os.chdir(root)
     Pipeline.spark = spark  # type: ignore[method-assign, assignment]
@@ -153,8 +168,27 @@ def test_yaml_shown_is_yaml_and_links_lead_somewhere(page: Path) -> None:
 def test_chinese_pages_show_the_same_commands() -> None:
     tutorial, chinese = (commands(ROOT / "docs" / name) for name in ("tutorial.md", "tutorial.zh.md"))
     assert tutorial == chinese
-    both = [page.read_text(encoding="utf-8").count("\n## ") for page in (ROOT / "README.md", ROOT / "README.zh.md")]
-    assert both[0] == both[1]
+    readme, chinese = ROOT / "README.md", ROOT / "README.zh.md"
+    assert commands(readme) == commands(chinese)
+    for language in ("yaml", "python"):
+        assert blocks(readme, language) == blocks(chinese, language)
+
+
+def test_chinese_pages_are_whole() -> None:
+    """As many headings, list items, code blocks and names in backticks: a paragraph left out shows."""
+
+    def outline(page: Path) -> dict[str, Any]:
+        text = page.read_text(encoding="utf-8")
+        prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        return {
+            "headings": len(re.findall(r"^#+ ", text, re.MULTILINE)),
+            "items": len(re.findall(r"^(?:- |\d+\. )", text, re.MULTILINE)),
+            "blocks": text.count("```"),
+            "names": sorted(re.findall(r"`[^`]+`", prose)),
+        }
+
+    for english, chinese in (("README.md", "README.zh.md"), ("docs/tutorial.md", "docs/tutorial.zh.md")):
+        assert outline(ROOT / chinese) == outline(ROOT / english)
 
 
 def test_the_reference_has_every_key_with_its_meaning() -> None:
@@ -170,7 +204,18 @@ def test_the_reference_has_every_key_with_its_meaning() -> None:
         "default": "0.001",
         "bounds": "≥ 0, ≤ 1",
         "description": "",
+        "units": "share",
+        "sources": "",
     }
+    # Every number has a unit, and nothing is said of a key that is not there.
+    numbers = [row for row in rows if row["type"] in ("number", "whole number")]
+    assert len(numbers) > 80
+    assert [f"{row['section']}.{row['key']}" for row in numbers if not row["units"]] == []
+    assert by_name["stages.pii.names.threshold"]["units"] == "probability"
+    assert by_name["stages.dedup.threshold"]["units"] == "Jaccard"
+    assert "2305.16264" in by_name["stages.mix.phases[].max_epochs"]["sources"]
+    there = by_name.keys() | {row["key"].rpartition(".")[2] for row in rows}
+    assert [name for part in reference.beside().values() for name in part if name not in there] == []
     assert "| `kw_" not in reference.markdown_columns()
     assert "| `text` | large_string | ingest |" in reference.markdown_columns()
 

@@ -14,8 +14,18 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
+
+
+class _InOrder(TyperGroup):
+    """The commands in the order of PANELS, not of their modules' names."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: _PLACE[name])
+
 
 app = typer.Typer(
+    cls=_InOrder,
     add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -23,6 +33,16 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 the run failed, or a check found something wrong; 2 the config or the command line; "
     "3 the input; 4 another run holds the workspace; 5 an output is not as its manifest says.",
 )
+
+#: In `--help` the commands stand by what they are for, in the order in which they are met.
+PANELS = {
+    "Begin": ("doctor", "sample", "init", "validate"),
+    "Run": ("run", "stage", "nightly", "status", "verify", "gc"),
+    "Look": ("report", "explore", "pii", "trace", "metrics", "reference"),
+    "Decide and train": ("plan", "experiment", "train", "pdf"),
+}
+_PANEL = {name: panel for panel, names in PANELS.items() for name in names}
+_PLACE = {name: place for place, name in enumerate(_PANEL)}
 
 GROUPS = {
     "plan": "Work out thresholds, cuts and costs before a run.",
@@ -45,6 +65,14 @@ AppendOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+
+def stage_names(incomplete: str) -> list[str]:
+    """For the shell's completion: the stages that begin so."""
+    from pretrain_data.stages import ORDER
+
+    return [name for name in ORDER if name.startswith(incomplete)]
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 _groups: dict[str, typer.Typer] = {}
 
@@ -56,9 +84,9 @@ def command(name: str) -> Callable[[F], F]:
     if group:
         if group not in _groups:
             _groups[group] = typer.Typer(no_args_is_help=True, help=GROUPS[group])
-            app.add_typer(_groups[group], name=group)
+            app.add_typer(_groups[group], name=group, rich_help_panel=_PANEL[group])
         target = _groups[group]
-    return target.command(own)
+    return target.command(own, rich_help_panel=None if group else _PANEL[name])
 
 
 def open_pipeline(config: Path, overrides: list[str] | None = None, append: bool = False) -> Any:

@@ -13,9 +13,7 @@ from pretrain_data.commands import JsonOption, SetOption, command, open_pipeline
 
 @command("doctor")
 def doctor(
-    config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="Look at what this config needs too.")
-    ] = None,
+    config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="Look at what this config needs too.")] = None,
     overrides: SetOption = None,
     session: Annotated[bool, typer.Option("--spark", help="Start Spark and run a task in a worker too.")] = False,
     as_json: JsonOption = False,

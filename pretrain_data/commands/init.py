@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pretrain_data.commands import JsonOption, command, out, print_json
+from pretrain_data.errors import PretrainDataError
 
 
 @command("init")
@@ -31,14 +33,39 @@ def init(
 
     Example: pretrain-data init mine.yaml --data /data/crawl --tokens 500M --chinese 0.5
     """
-    from pretrain_data.starter import write_starter
+    from pretrain_data import starter
 
-    data = data or typer.prompt("Where are your documents (file, folder or glob)")
-    tokens = tokens or typer.prompt("How many tokens does training need (e.g. 10T, 500M)", default="100M")
+    starter.free(target)  # before anything is asked
+    if data is not None:
+        starter.documents_at(data)
+    if tokens is not None:
+        starter.budget_of(tokens)
+    data = data or _ask("Where are your documents (file, folder or glob)", starter.documents_at)
+    tokens = tokens or _ask("How many tokens does training need (e.g. 10T, 500M)", _as_given(starter.budget_of), "100M")
     if chinese is None:
-        chinese = typer.prompt("Share of Chinese in general knowledge, 0 to 1", default=0.5, type=float)
-    path = write_starter(target, data, tokens, chinese, workspace)
+        chinese = _ask("Share of Chinese in general knowledge, 0 to 1", starter.share_of, "0.5")
+    path = starter.write_starter(target, data, tokens, chinese, workspace)
     if as_json:
         print_json({"config": str(path), "data": data, "tokens": tokens, "chinese": chinese})
         return
     out.print(f"{path}: written. Next:\n  pretrain-data doctor {path}\n  pretrain-data run {path}", markup=False)
+
+
+def _as_given(check: Callable[[str], Any]) -> Callable[[str], str]:
+    def checked(text: str) -> str:
+        check(text)
+        return text
+
+    return checked
+
+
+def _ask(question: str, read: Callable[[str], Any], default: str | None = None) -> Any:
+    """Ask on standard error, so that --json stays alone on standard output; ask again where `read` finds fault."""
+
+    def checked(text: str) -> Any:
+        try:
+            return read(text)
+        except PretrainDataError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return typer.prompt(question, default=default, value_proc=checked, err=True)

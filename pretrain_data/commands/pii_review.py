@@ -23,7 +23,7 @@ def pii_review(
     Example: pretrain-data pii review configs/sample.yaml --type PHONE --limit 5
     """
     from pretrain_data.dataset import Dataset
-    from pretrain_data.errors import PretrainDataError
+    from pretrain_data.errors import ConfigError
     from pretrain_data.kernels.pii import known_types
     from pretrain_data.review import samples
 
@@ -31,7 +31,7 @@ def pii_review(
         raise typer.BadParameter(f"no type {kind}; there are {', '.join(known_types())}", param_hint="--type")
     pipeline = open_pipeline(config, overrides)
     if "pii" not in pipeline.stages:
-        raise PretrainDataError("no pii stage is configured")
+        raise ConfigError(f"{config} has no stage pii; add `pii: {{}}` under stages and run it")
     after = Dataset.open(pipeline.workspace / "pii")
     found = samples(pipeline.source("pii"), after, limit, kind, seed)
     if as_json:

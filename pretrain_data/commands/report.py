@@ -34,6 +34,8 @@ def report(
 
     pipeline = open_pipeline(config, overrides)
     stages = list(pipeline.stages)
+    if not any((pipeline.workspace / name).is_dir() for name in stages):
+        raise InputError(f"{pipeline.workspace}: no stage has run there yet; run it first: pretrain-data run {config}")
     if against is not None and not any((against / name).is_dir() for name in stages):
         raise InputError(f"{against}: no stage of {config} has run there; name the workspace of another run")
     if as_json:

@@ -15,14 +15,15 @@ from pretrain_data.commands import (
     open_pipeline,
     out,
     print_json,
+    stage_names,
 )
 
 
 @command("run")
 def run(
     config: ConfigArgument,
-    first: Annotated[str | None, typer.Option("--from", help="First stage to run.")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="Last stage to run.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="First stage to run.", autocompletion=stage_names)] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last stage to run.", autocompletion=stage_names)] = None,
     overrides: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Run even what is up to date.")] = False,
     append: AppendOption = False,

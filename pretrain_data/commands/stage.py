@@ -15,13 +15,14 @@ from pretrain_data.commands import (
     open_pipeline,
     out,
     print_json,
+    stage_names,
 )
 from pretrain_data.stages import ORDER
 
 
 @command("stage")
 def stage(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(ORDER)}.")],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(ORDER)}.", autocompletion=stage_names)],
     config: ConfigArgument,
     overrides: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Run even if it is up to date.")] = False,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pretrain_data.commands import ConfigArgument, JsonOption, SetOption, command, open_pipeline, out, print_json
+from pretrain_data.errors import InputError
 
 
 @command("verify")
@@ -24,6 +25,8 @@ def verify(
     from pretrain_data.verify import verify as check
 
     pipeline = open_pipeline(config, overrides)
+    if not any((pipeline.workspace / name).is_dir() for name in pipeline.stages):
+        raise InputError(f"{pipeline.workspace}: no stage has run there, so that there is nothing to verify")
     problems = check(pipeline.workspace, list(pipeline.stages), quick)
     if as_json:
         print_json([asdict(p) for p in problems])

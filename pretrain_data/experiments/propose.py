@@ -88,7 +88,9 @@ def load(path: Path, changes: Mapping[str, Any] | None = None) -> ExperimentConf
     """Read the YAML; relative paths start from its folder. Raises ConfigError that lists every fault."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; see configs/experiments for examples") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read ({error})") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a mapping is wanted, with export, out and tokens")

@@ -56,7 +56,9 @@ def read_results(path: Path) -> Results:
             header = [name.strip() for name in reader.fieldnames or []]
             reader.fieldnames = header
             rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give the path of the table") from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: can't be read as CSV ({error})") from None
     shares, losses, scores = ([n for n in header if n.startswith(f"{kind}:")] for kind in ("share", "loss", "score"))
     missing = [name for name in NEEDED if name not in header]

@@ -65,7 +65,9 @@ def read_series(path: Path) -> Series:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give the path of the table") from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: can't be read as CSV ({error})") from None
     names = list(rows[0]) if rows else []
     channels = [n for n in names if n and n.startswith("loss:")]

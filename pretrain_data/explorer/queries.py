@@ -12,6 +12,7 @@ import duckdb
 from pretrain_data.errors import InputError
 from pretrain_data.report.samples import parquet_files
 from pretrain_data.report.shown import shown
+from pretrain_data.rules import auditfiles
 from pretrain_data.stages import ORDER
 
 MOST_ROWS = 100
@@ -37,11 +38,18 @@ class Workspace:
     def search(self, asked: dict[str, str]) -> dict[str, Any]:
         """Documents that fit every field given: id (its beginning), url and text (a part), stage, rule, cluster.
 
-        With a stage or rule: documents that were dropped there; with neither, those of the first stage. At most
-        MOST_ROWS rows, in the order of their ids.
+        With a stage or rule: documents that were dropped there, or with the fate `kept`, that the stage kept, as
+        they left it. With a cluster: its survivor and what was dropped for it. With none of these: the documents
+        of the first stage. Parts are found in either case of letters. At most MOST_ROWS rows, by id.
         """
+        kept = asked.get("fate") == "kept"
         asked = {key: value for key, value in asked.items() if key in _FOUND_IN and value}
-        rows = self._dropped(asked) if "stage" in asked or "rule" in asked else self._kept(asked)
+        if "rule" in asked or ("stage" in asked and not kept):
+            rows = self._dropped(asked)
+        else:
+            rows = self._kept(asked)
+            if "cluster" in asked and not kept:
+                rows = (rows + self._dropped(asked | {"stage": "dedup"}))[:MOST_ROWS]
         return {"rows": [_readable(row) for row in rows], "most": MOST_ROWS}
 
     def document(self, doc_id: str) -> dict[str, Any]:
@@ -60,6 +68,9 @@ class Workspace:
                 if now != text:
                     step["text"], step["changes"] = shown(now or "", MOST_CHARS), difference(text, now)
                     text = now
+            elif stage == "rules":  # the audit has what the rules read, of those too that they dropped
+                kept = self._one(stage, auditfiles.DOCUMENTS, doc_id)
+            if kept is not None:
                 step["columns"] = kept
             steps.append(_readable(step))
             if dropped is not None:
@@ -70,11 +81,12 @@ class Workspace:
         """The survivor of a cluster and what was dropped in its favour, each with how it differs from the survivor."""
         if "dedup" not in self.stages:
             return {"members": []}
-        before = self.stages[max(0, self.stages.index("dedup") - 1)]
         gone = self._query("dedup", "dropped", "kept_doc_id = ?", [cluster_id], "doc_id, rule, value", MOST_MEMBERS)
         ids = [cluster_id, *(row["doc_id"] for row in gone)]
         marks = ",".join("?" * len(ids))
-        texts = self._query(before, "documents", f"doc_id IN ({marks})", ids, "doc_id, url, title, text", len(ids))
+        texts = self._query(
+            self._before("dedup"), "documents", f"doc_id IN ({marks})", ids, "doc_id, url, title, text", len(ids)
+        )
         by_id = {row["doc_id"]: row for row in texts}
         survivor = by_id.get(cluster_id, {}).get("text")
         members = []
@@ -96,11 +108,10 @@ class Workspace:
     # --- DuckDB -----------------------------------------------------------------------------------
 
     def _kept(self, asked: dict[str, str]) -> list[dict[str, Any]]:
-        stage = self.stages[0]
-        if "cluster" in asked:
-            if "dedup" not in self.stages:
-                return []
-            stage = "dedup"
+        asked = dict(asked)
+        stage = asked.pop("stage", "dedup" if "cluster" in asked else self.stages[0])
+        if stage not in self.stages:
+            return []
         where, values = _where(asked)
         columns = "doc_id, url, title, lang, source, text"
         return [{"stage": stage} | row for row in self._query(stage, "documents", where, values, columns)]
@@ -112,24 +123,32 @@ class Workspace:
             if stage not in self.stages:
                 continue
             where, values = _where(own)
-            columns = "doc_id, url, rule, value, threshold, kept_doc_id AS cluster_id"
-            found = self._query(stage, "dropped", where, values, columns, 10 * MOST_ROWS)
             if "cluster" in asked:
-                found = [row for row in found if str(row["cluster_id"]).startswith(asked["cluster"])]
-            found = self._told(stage, found, asked.get("text"))
-            rows += [{"stage": stage} | row for row in found]
-        return rows[:MOST_ROWS]
+                where, values = f"{where} AND starts_with(kept_doc_id, ?)", [*values, asked["cluster"]]
+            if "text" in asked:  # a ledger has no text: that of the stage before is looked into
+                files = [str(path) for path in parquet_files(self.root / self._before(stage) / "documents")]
+                if not files:
+                    continue
+                has = f"SELECT doc_id FROM {_READ} WHERE contains(lower(text), lower(?))"
+                where, values = f"{where} AND doc_id IN ({has})", [*values, files, asked["text"]]
+            columns = "doc_id, url, rule, value, threshold, kept_doc_id AS cluster_id"
+            found = self._query(stage, "dropped", where, values, columns, MOST_ROWS - len(rows))
+            rows += [{"stage": stage} | row for row in self._told(stage, found)]
+            if len(rows) >= MOST_ROWS:
+                break
+        return rows
 
-    def _told(self, stage: str, found: list[dict[str, Any]], part: str | None) -> list[dict[str, Any]]:
-        """Ledger rows with title and text, from the stage before; with `part`, those alone whose text has it."""
+    def _before(self, stage: str) -> str:
+        return self.stages[max(0, self.stages.index(stage) - 1)]
+
+    def _told(self, stage: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Ledger rows with title and text, from the stage before."""
         if not found:
             return []
-        before = self.stages[max(0, self.stages.index(stage) - 1)]
         where, ids = f"doc_id IN ({','.join('?' * len(found))})", [row["doc_id"] for row in found]
-        condition, values = (where, ids) if part is None else (f"{where} AND contains(text, ?)", [*ids, part])
-        rows = self._query(before, "documents", condition, values, "doc_id, title, text", len(found))
+        rows = self._query(self._before(stage), "documents", where, ids, "doc_id, title, text", len(found))
         about = {row["doc_id"]: row for row in rows}
-        return [row | about.get(row["doc_id"], {}) for row in found if part is None or row["doc_id"] in about]
+        return [row | about.get(row["doc_id"], {}) for row in found]
 
     def _one(self, stage: str, folder: str, doc_id: str) -> dict[str, Any] | None:
         rows = self._query(stage, folder, "doc_id = ?", [doc_id], "*", 1)
@@ -172,7 +191,7 @@ def _where(asked: dict[str, str]) -> tuple[str, list[Any]]:
         elif key == "rule":
             terms.append(f"{column} = ?")
         else:
-            terms.append(f"contains({column}, ?)")
+            terms.append(f"contains(lower({column}), lower(?))")
         values.append(value)
     return " AND ".join(terms), values
 

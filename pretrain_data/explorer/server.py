@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import duckdb
 import jinja2
 from markupsafe import Markup
 
@@ -70,7 +71,7 @@ def serve(root: Path, port: int = 0) -> ThreadingHTTPServer:
             asked = {key: values[0] for key, values in parse_qs(path.query).items()}
             try:
                 found, status = answers[name](asked), 200
-            except PretrainDataError as error:
+            except (PretrainDataError, duckdb.Error, OSError) as error:  # a run may be changing the workspace
                 found, status = {"error": str(error)}, 200
             text = json.dumps(finite(found), ensure_ascii=False, default=str)
             return self._send(status, text.encode("utf-8", "replace"), "application/json")

@@ -29,7 +29,7 @@ def trial(folder: Path, expression: str) -> dict[str, Any]:
     try:
         config = RulesConfig.model_validate({"files": [], "rules": [{"name": NAME, "drop_if": expression}]})
     except ValidationError as error:
-        raise ConfigError("; ".join(e["msg"] for e in error.errors())) from None
+        raise ConfigError("; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())) from None
     rules = Rules(config).rule_set
     tally, near, rows = audit.Tally(), audit.EXAMPLES.empty_table(), 0
     files = spread(auditfiles.shard_files(folder, auditfiles.DOCUMENTS), MOST_SHARDS)

@@ -60,7 +60,10 @@ def list_files(spec: str, root: Path) -> list[InputFile]:
     files = [InputFile(path, name[len(base) :].lstrip("/"), size, stamp) for path, name, size, stamp in found]
     files = [f for f in files if not any(part[:1] in (".", "_") for part in f.label.split("/"))]
     if not files:
-        raise InputError(f"{spec if is_url(spec) else root / spec}: no file there")
+        where = spec if is_url(spec) else root / spec
+        raise InputError(
+            f"{where}: no file there; set the stage's `input` to a file, folder or glob that has documents"
+        )
     return sorted(files, key=lambda f: f.label)
 
 

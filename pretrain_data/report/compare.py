@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 Row = dict[str, Any]
+MOST_SETTINGS = 200
 
 
 def compare(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
@@ -23,6 +24,12 @@ def compare(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
             for name, (a, b) in _by(old["made"], new["made"], "config_hash").items()
             if a != b
         ],
+        "settings": [
+            {"stage": name, "key": key, "old": (a or {}).get(key), "new": (b or {}).get(key)}
+            for name, (a, b) in _by(old["made"], new["made"], "config").items()
+            for key in dict.fromkeys([*(a or {}), *(b or {})])
+            if a is not None and b is not None and a.get(key) != b.get(key)
+        ][:MOST_SETTINGS],
     }
 
 

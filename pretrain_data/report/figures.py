@@ -81,6 +81,10 @@ def _rules(manifest: dict[str, Any]) -> list[dict[str, Any]]:
         for key, metric in (("fires", "fires"), ("alone", "alone")):
             found = metrics.get(f"rule.{name}.{metric}")
             row[key] = None if found is None else int(found)
+        alone = row["alone"]
+        row["alone_share"] = (
+            alone / manifest["documents_in"] if alone is not None and manifest["documents_in"] else None
+        )
         rows.append(row)
     return sorted(rows, key=lambda r: (-r["documents"], -(r["fires"] or 0), r["rule"]))
 
@@ -185,4 +189,15 @@ def _spread(spread: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _made(manifest: dict[str, Any]) -> dict[str, Any]:
     keys = ("stage", "code_version", "config_hash", "seed", "started", "fingerprint")
-    return {key: manifest[key] for key in keys}
+    return {key: manifest[key] for key in keys} | {"config": _settings(manifest["config"])}
+
+
+def _settings(config: Any, path: str = "") -> dict[str, str]:
+    """A stage's config as dotted keys with their values as JSON, cut to what a page can show."""
+    if isinstance(config, dict) and config:
+        parts = [(f"{path}.{key}" if path else str(key), value) for key, value in config.items()]
+    elif isinstance(config, list) and any(isinstance(value, dict) for value in config):
+        parts = [(f"{path}[{i}]", value) for i, value in enumerate(config)]
+    else:
+        return {shown(path): shown(json.dumps(config, ensure_ascii=False, default=str), 200)}
+    return {key: value for name, part in parts for key, value in _settings(part, name).items()}

@@ -76,6 +76,13 @@ def test_search_by_every_field(workspace: Path) -> None:
     assert ids(stage="rules", text="Document 6.") == [6]
     assert ids(stage="dedup") == [3, 5]
     assert ids(stage="dedup", cluster=f"{1:032x}") == [3, 5]
+    assert ids(cluster=f"{1:032x}") == [1, 3, 5], "the survivor and what was dropped for it"
+    assert ids(cluster=f"{1:032x}", fate="kept") == [1]
+    assert ids(stage="dedup", text="document 5.") == [5], "in either case"
+    assert ids(url="ONERROR") == [i for i in range(200) if i % 12 == 2]
+    assert ids(stage="pii", fate="kept", text="Document 17.") == [17]
+    assert ids(stage="pii", fate="kept", text="Document 18.") == [], "rules dropped it"
+    assert ids(stage="nowhere", fate="kept") == []
     assert ids(cluster=f"{7:032x}") == [7]
     assert ids(text="' OR 1=1 --") == []
     assert ids(stage="../../etc") == []
@@ -89,6 +96,8 @@ def test_the_way_of_a_document(workspace: Path) -> None:
     gone = found.document(f"{4:032x}")["steps"]
     assert [(s["stage"], s["fate"]) for s in gone] == [("ingest", "kept"), ("rules", "dropped")]
     assert gone[1]["decision"]["rule"] == "rule_2<b>"
+    text = hostile()[4]["text"]
+    assert gone[1]["columns"]["signals.chars"] == len(text), "what the rules read of a document that they dropped"
     assert found.document("nobody")["steps"] == []
 
 
@@ -179,3 +188,16 @@ def test_hostile_documents_stay_text_in_every_view(server: Any) -> None:
         page.wait_for_selector("nav a:text-is('试一条规则')")
         assert watched.complaints == []
         assert all(url.startswith(server.url) for url in watched.requests)
+
+
+def test_what_can_not_be_read_is_said(tmp_path: Path) -> None:
+    root = write(tmp_path / "run", hostile(4))
+    made = serve(root)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    try:
+        (root / "pii" / "documents" / "part-00000.parquet").write_bytes(b"PAR1 not at all")
+        with urllib.request.urlopen(made.url + "search?stage=pii&fate=kept") as reply:  # type: ignore[attr-defined]
+            assert "part-00000.parquet" in json.load(reply)["error"]
+    finally:
+        made.shutdown()
+        made.server_close()

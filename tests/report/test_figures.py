@@ -61,6 +61,7 @@ def test_counts_are_those_of_the_manifests(workspace: Path) -> None:
         "share": 0.17,
         "fires": 35,
         "alone": 33,
+        "alone_share": 33 / 200,
     }
     assert [(t["type"], t["spans"]) for t in found["pii"]["types"]] == [("EMAIL", 3), ("PHONE", 2)]
 
@@ -128,5 +129,24 @@ def test_comparison_names_what_changed(workspace: Path, tmp_path: Path) -> None:
         "rule_1<b>": (17, 33),
         "rule_2<b>": (16, 33),
     }
-    assert found["configs"] == []
+    assert found["configs"] == found["settings"] == []
     assert "other" in page(report_data(workspace, STAGES, other, 1.5))
+
+
+def test_comparison_names_each_setting_that_changed(workspace: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other", hostile())
+    path = other / "rules" / "_manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest |= {
+        "config_hash": "rules-2",
+        "config": {"files": ["web"], "adjust": {"<b>": {"least": 3}}, "rules": [{"a": 1}]},
+    }
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    found = compare(figures(workspace, STAGES), figures(other, STAGES))
+    assert [(c["stage"], c["old"], c["new"]) for c in found["configs"]] == [("rules", "rules-2", "rules-1")]
+    assert {s["key"]: (s["old"], s["new"]) for s in found["settings"]} == {
+        "": (None, "{}"),
+        "files": ('["web"]', None),
+        "adjust.<b>.least": ("3", None),
+        "rules[0].a": ("1", None),
+    }

@@ -4,11 +4,14 @@
 const ask = async (name, asked) => {
   const reply = await fetch(`${name}?${new URLSearchParams(asked)}`);
   if (!reply.ok) throw new Error(`${reply.status}`);
-  return reply.json();
+  const found = await reply.json();
+  if (found.error && name !== "try") throw new Error(found.error);
+  return found;
 };
 const go = (view, value = "") => { location.hash = `${view}=${encodeURIComponent(value)}`; };
 const link = (view, value, label = value) => el("a", { href: `#${view}=${encodeURIComponent(value)}` }, el("code", {}, label));
 const text = (key, head, show) => ({ key, head, text: true, show: show || ((v) => v ?? "") });
+const clip = (text, most) => text.length > most ? text.slice(0, most - 1) + "…" : text;
 const fixed = (key, head, digits) => ({ key, head, show: (v) => number(v, digits) });
 const pieces = (changes) => el("pre", { dir: "auto" }, changes.map(([mark, part]) =>
   mark === "=" ? part : el(mark === "-" ? "del" : "ins", {}, part)));
@@ -17,13 +20,14 @@ function searchForm(place) {
   const fields = {}, given = new URLSearchParams(decodeURIComponent(location.hash.split("=").slice(1).join("=")));
   const field = (key, label, input) => { fields[key] = input; input.setAttribute("name", key); return el("label", {}, label, input); };
   const select = (values, value) => { const made = el("select", {}, el("option", { value: "" }, t("all")), values.map((v) => el("option", { value: v }, v))); made.value = value || ""; return made; };
+  const fate = (value) => { const made = el("select", {}, ["dropped", "kept"].map((v) => el("option", { value: v }, t(v)))); made.value = value || "dropped"; return made; };
   const typed = (key) => el("input", { type: "search", value: given.get(key) || "" });
   const form = el("form", { class: "choices", submit: (event) => {
     event.preventDefault();
-    const asked = Object.fromEntries(Object.entries(fields).map(([k, f]) => [k, f.value]).filter(([, v]) => v));
+    const asked = Object.fromEntries(Object.entries(fields).map(([k, f]) => [k, f.value]).filter(([k, v]) => v && (k !== "fate" || v === "kept")));
     go("search", new URLSearchParams(asked).toString());
   } }, field("id", "doc_id", typed("id")), field("url", "URL", typed("url")), field("text", t("text_part"), typed("text")),
-    field("stage", t("dropped_at"), select(data.stages, given.get("stage"))),
+    field("stage", t("stage"), select(data.stages, given.get("stage"))), field("fate", t("side"), fate(given.get("fate"))),
     field("rule", t("rule"), select([...new Set(Object.values(data.rules).flat())], given.get("rule"))), field("cluster", t("cluster"), typed("cluster")),
     el("button", { type: "submit" }, t("search")));
   place.append(form);
@@ -47,12 +51,17 @@ async function documentWay(place, id) {
   const found = await ask("document", { id });
   place.append(el("h2", {}, el("code", {}, id)));
   if (!found.steps.length) place.append(el("p", {}, t("not_found")));
+  const seen = new Map();
   for (const step of found.steps) {
     const d = step.decision, cluster = step.columns?.cluster_id;
+    // What this stage added or changed; signals and the rest are in the table below it.
+    const fresh = Object.entries(step.columns ?? {}).filter(([k, v]) => v !== null && typeof v !== "object" && seen.get(k) !== v && !k.startsWith("signals.") && k !== "doc_id");
+    Object.entries(step.columns ?? {}).forEach(([k, v]) => seen.set(k, v));
     place.append(el("section", { class: "card" }, el("div", { class: "head" }, el("span", { class: "tag " + step.fate }, t(step.fate)), el("strong", {}, step.stage),
       d ? el("code", {}, d.rule) : null, d && d.value !== null ? `${number(d.value, 5)} ${t("against")} ${number(d.threshold, 5)}` : null,
       d && d.kept_doc_id ? link("cluster", d.kept_doc_id, t("cluster")) : null, cluster && step.stage === "dedup" ? link("cluster", cluster, t("cluster")) : null,
       d?.detail ? el("span", {}, d.detail) : null),
+      fresh.length ? el("div", { class: "fresh" }, fresh.slice(0, 40).map(([k, v]) => el("span", {}, el("span", { class: "quiet" }, `${k} `), typeof v === "number" ? number(v, 5) : clip(String(v), 120)))) : null,
       step.changes ? pieces(step.changes) : step.text ? el("pre", { dir: "auto" }, step.text) : null,
       step.columns ? el("details", {}, el("summary", {}, t("columns")), columns(step.columns)) : null));
   }
@@ -61,7 +70,7 @@ async function documentWay(place, id) {
 async function cluster(place, id) {
   const found = await ask("cluster", { id });
   place.append(el("h2", {}, `${t("cluster")} `, el("code", {}, id)), el("p", { class: "quiet" }, t("cluster_note")));
-  place.append(el("div", { class: "pair" }, found.members.map((m, i) => el("div", { class: "card" },
+  place.append(el("div", { class: "pair side" }, found.members.map((m, i) => el("div", { class: "card" },
     el("div", { class: "head" }, el("span", { class: "tag " + (i ? "dropped" : "kept") }, t(i ? "dropped" : "kept")), link("document", m.doc_id, m.doc_id.slice(0, 12)),
       m.rule ? el("code", {}, m.rule) : null, m.value === null ? null : number(m.value, 4)),
     m.title ? el("div", { class: "title", dir: "auto" }, m.title) : null, m.url ? el("div", { class: "quiet", style: "overflow-wrap:anywhere" }, m.url) : null,

@@ -33,14 +33,25 @@ const compact = (n) => n === null || n === undefined ? "" :
   new Intl.NumberFormat(state.lang, { notation: "compact", maximumSignificantDigits: 3 }).format(n);
 const percent = (n, digits = 1) => n === null || n === undefined ? "" :
   new Intl.NumberFormat(state.lang, { style: "percent", maximumFractionDigits: digits }).format(n);
-const duration = (s) => s >= 5400 ? `${number(s / 3600, 1)} h` : s >= 90 ? `${number(s / 60, 1)} min` : `${number(s, 1)} s`;
+const duration = (s) => s >= 5400 ? `${number(s / 3600, 1)} ${t("hours")}` : s >= 90 ? `${number(s / 60, 1)} ${t("minutes")}` : `${number(s, 1)} ${t("secs")}`;
+
+const narrow = () => document.documentElement.clientWidth < 640;
 
 // table([{key, head, show, text}], rows): sorts by a click on a head, filters by what is typed.
 function table(columns, rows, options = {}) {
   let shownRows = rows, by = null, down = true;
   const body = el("tbody");
-  const cell = (column, row) => el("td", { class: column.text ? "text" : null },
-    column.show ? column.show(row[column.key], row) : number(row[column.key]));
+  const shownAs = (column, row) => column.show ? column.show(row[column.key], row) : number(row[column.key]);
+  const cell = (column, row) => el("td", { class: column.text ? "text" : null, style: column.text ? widest(column) : null }, shownAs(column, row));
+  // A column of text is as wide as its longest text up to a bound: names stay whole, long texts break.
+  const widths = new Map();
+  const widest = (column) => {
+    if (!widths.has(column)) {
+      const ems = (v) => [...String(v ?? "").slice(0, 60)].reduce((sum, c) => sum + (c > "\u2e80" ? 1 : 0.66), 0);
+      widths.set(column, Math.min(narrow() ? 16 : 22, Math.max(3, ...rows.slice(0, 300).map((row) => { const seen = shownAs(column, row); return ems(seen?.textContent ?? seen); }))));
+    }
+    return `min-width:calc(${widths.get(column).toFixed(1)}em + 1.4rem)`;
+  };
   const fill = () => body.replaceChildren(...shownRows.map((row) => el("tr", {}, columns.map((c) => cell(c, row)))));
   const compare = (a, b) => {
     const [x, y] = [a[by], b[by]];
@@ -64,9 +75,11 @@ function table(columns, rows, options = {}) {
   fill();
   const whole = el("div", { class: "scroll", tabindex: "0" }, el("table", {}, el("thead", {}, el("tr", {}, heads)), body));
   if (rows.length < 9 && !options.filter) return whole;
+  // What is typed is looked for in the value and in what is shown for it: "1,234", "12 %", a name in Chinese.
+  const searched = (column, row) => { const seen = shownAs(column, row); return `${row[column.key] ?? ""} ${seen?.textContent ?? seen ?? ""}`; };
   const input = el("input", { class: "filter", type: "search", placeholder: t("filter"), "aria-label": t("filter"), input: () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const has = (row) => { const all = columns.map((c) => row[c.key]).join(" ").toLowerCase(); return words.every((w) => all.includes(w)); };
+    const has = (row) => { const all = columns.map((c) => searched(c, row)).join(" ").toLowerCase(); return words.every((w) => all.includes(w)); };
     shownRows = rows.filter(has);
     if (by) shownRows.sort(compare);
     fill();

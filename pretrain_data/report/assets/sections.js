@@ -4,7 +4,7 @@
 const text = (key, head, show) => ({ key, head, text: true, show: show || ((v) => v ?? "") });
 const share = (key, head) => ({ key, head, show: (v) => percent(v, 2) });
 const fixed = (key, head, digits) => ({ key, head, show: (v) => number(v, digits) });
-const stageName = (name) => `${name} · ${known("stage", name)}`;
+const stageName = (name) => known("stage", name) === name ? name : `${name} · ${known("stage", name)}`;
 
 function overview() {
   const first = data.stages[0], last = data.stages.at(-1);
@@ -40,14 +40,23 @@ function funnel() {
 }
 
 function rules() {
-  const top = data.rules.filter((r) => r.documents).slice(0, 30);
-  return [el("p", { class: "quiet" }, t("rules_note")),
-    bars(top, { name: (r) => narrow() ? r.rule : `${r.stage}: ${r.rule}`, labels: 230, stacked: true, format: number, series: [
+  const place = el("div"), all = "*", dropping = data.rules.filter((r) => r.documents);
+  const show = (stage) => {
+    const some = dropping.filter((r) => stage === all || r.stage === stage);
+    // Those that drop most, in the order of the stages.
+    const least = some.map((r) => r.documents).sort((a, b) => b - a).slice(0, 30).at(-1);
+    const top = some.filter((r) => r.documents >= least).slice(0, 40);
+    place.replaceChildren(bars(top, { name: (r) => narrow() ? r.rule : `${r.stage}: ${r.rule}`, labels: 230, stacked: true, format: number, series: [
       { name: t("alone"), colour: "gone", value: (r) => Math.min(r.alone ?? 0, r.documents) },
       { name: t("with_others"), colour: "gone", opacity: 0.45, value: (r) => r.alone === null ? 0 : r.documents - Math.min(r.alone, r.documents) },
-      { name: t("first_only"), colour: "fourth", opacity: 0.7, value: (r) => r.alone === null ? r.documents : 0 }] }),
+      { name: t("first_only"), colour: "fourth", opacity: 0.7, value: (r) => r.alone === null ? r.documents : 0 }] }));
+    drawAll();
+  };
+  const stages = [...new Set(dropping.map((r) => r.stage))];
+  return [el("p", { class: "quiet" }, t("rules_note")),
+    stages.length > 1 ? el("div", { class: "choices" }, choice(t("stage"), [all, ...stages], show, (v) => v === all ? t("all") : stageName(v))) : (show(all), null), place,
     table([text("stage", t("stage")), text("rule", t("rule")), { key: "documents", head: t("removed_first") }, share("share", t("share_of_in")),
-      { key: "fires", head: t("fires") }, { key: "alone", head: t("alone") },
+      { key: "fires", head: t("fires") }, { key: "alone", head: t("alone") }, share("alone_share", t("alone_share")),
       { key: "chars", head: t("chars"), show: compact }], data.rules, { filter: true })];
 }
 
@@ -83,12 +92,15 @@ function bias() {
 function scores() {
   const place = el("div"), found = data.scores;
   const show = (column) => {
-    const x = Array.from({ length: found.bins }, (_, i) => number((i + 0.5) / found.bins, 2));
-    const series = found.by[column].map((row) => {
-      const sum = row.counts.reduce((a, b) => a + b, 0) || 1;
-      return { name: `${row.value} (${compact(sum)})`, values: row.counts.map((n) => n / sum) };
-    });
-    place.replaceChildren(lines(x, series, { category: true, format: (v) => percent(v, 0), xName: t("quality_score"), height: 300 }));
+    const edge = (i) => number(i / found.bins, 2), x = Array.from({ length: found.bins }, (_, i) => edge(i));
+    const rows = found.by[column].map((row) => ({ ...row, documents: row.counts.reduce((a, b) => a + b, 0) }));
+    const cells = rows.flatMap((row, y) => row.counts.map((n, i) => ({ n, i, y, share: n / (row.documents || 1), value: row.value })).filter((c) => c.n)
+      .map((c) => ({ value: [c.i, c.y, Math.max(0, 1 + Math.log10(c.share) / 3)], about: `${c.value}\n${edge(c.i)} … ${edge(c.i + 1)}: ${number(c.n)} (${percent(c.share, 2)})` })));
+    const below = (share) => ({ key: "below_" + share, head: `< ${number(share, 1)}`, show: (v) => percent(v, 2) });
+    const flat = rows.map((row) => Object.assign({ ...row }, ...[0.2, 0.4, 0.6, 0.8].map((share) => (
+      { ["below_" + share]: row.counts.slice(0, Math.round(share * found.bins)).reduce((a, b) => a + b, 0) / (row.documents || 1) }))));
+    place.replaceChildren(spreads(rows.map((row) => `${row.value} (${compact(row.documents)})`), x, cells, t("quality_score")),
+      table([text("value", t("attribute." + column)), { key: "documents", head: t("documents") }, ...[0.2, 0.4, 0.6, 0.8].map(below)], flat));
     drawAll();
   };
   return [el("p", { class: "quiet" }, t("scores_note", { n: number(found.documents) })),
@@ -98,13 +110,18 @@ function scores() {
 function dedup() {
   const d = data.dedup, whole = d.curve.at(-1).tokens || 1, inside = d.curve.filter((p) => p.threshold <= 1);
   const marks = [{ xAxis: d.threshold, name: t("chosen", { t: d.threshold }) }];
-  if (d.target) marks.push({ yAxis: d.target / whole, name: t("target") });
+  // A target beyond all that there is stands at the upper edge: no threshold reaches it.
+  if (d.target) marks.push({ yAxis: Math.min(1, d.target / whole), name: `${t("target")} ${percent(d.target / whole)}`, label: { position: "insideEndTop" } });
+  const floor = Math.min(...inside.map((p) => p.low / whole), ...(d.target ? [d.target / whole] : []));
+  const step = floor > 0.9 ? 0.02 : floor > 0.7 ? 0.05 : floor > 0.4 ? 0.1 : 0.2;
+  const chosen = inside.find((p) => Math.abs(p.threshold - d.threshold) < 1e-9);
   const parts = [el("p", { class: "quiet" }, t("dedup_note")), el("div", { class: "pair" },
     el("div", {}, el("h3", {}, t("curve")), lines(inside.map((p) => p.threshold), [
       { name: "", values: inside.map((p) => p.low / whole), hidden: true, stack: "band" },
       { name: "95 %", values: inside.map((p) => (Math.min(p.high, whole) - p.low) / whole), hidden: true, stack: "band", area: 0.18 },
-      { name: t("tokens_kept"), colour: "kept", values: inside.map((p) => p.tokens / whole), marks, symbols: inside.length < 60 }],
-    { format: (v) => percent(v, 1), xName: t("threshold"), scale: true })))];
+      { name: t("tokens_kept"), colour: "kept", values: inside.map((p) => p.tokens / whole), marks, symbols: inside.length < 60,
+        point: chosen && [chosen.threshold, chosen.tokens / whole] }],
+    { format: (v) => percent(v, 1), xName: t("threshold"), scale: true, min: Math.max(0, Math.floor(floor / step) * step), max: 1, step })))];
   if (data.clusters) {
     parts[1].append(el("div", {}, el("h3", {}, t("cluster_sizes")), bars(data.clusters.sizes.slice(0, 14), { name: (r) => t("members_n", { n: number(r[0]) }), format: number,
       series: [{ name: t("clusters"), colour: "kept", value: (r) => r[1] }] })));
@@ -121,7 +138,7 @@ function pii() {
   const rows = p.types.map((r) => ({ ...r, label: known("pii", r.type) }));
   return [el("p", { class: "quiet" }, t("pii_note", { with: number(p.with_spans), of: number(p.documents), boiler: number(p.boilerplate_documents), chars: number(p.boilerplate_chars) })),
     rows.length ? el("div", { class: "pair" },
-      bars(rows, { name: (r) => r.label, format: number, series: [{ name: t("found"), colour: "kept", value: (r) => r.spans }] }),
+      bars(rows, { name: (r) => r.label, labels: 190, format: number, series: [{ name: t("found"), colour: "kept", value: (r) => r.spans }] }),
       table([text("label", t("type")), { key: "spans", head: t("found") }, fixed("per_million", t("per_million"), 2)], rows)) : null];
 }
 
@@ -146,7 +163,8 @@ function before_after() {
 }
 
 function mixture() {
-  const rows = data.mixture, name = (r) => `${r.phase}: ${r.part}`;
+  const rows = data.mixture, several = new Set(rows.map((r) => r.phase)).size > 1;
+  const name = (r) => several ? `${r.phase}: ${r.part}` : r.part;
   return [el("p", { class: "quiet" }, t("mixture_note")), bars(rows, { name, labels: 180, series: [
     { name: t("available"), colour: "fourth", value: (r) => r.available_tokens }, { name: t("wanted"), colour: "fifth", value: (r) => r.wanted_tokens },
     { name: t("given"), colour: "kept", value: (r) => r.given_tokens }] }),
@@ -157,12 +175,12 @@ function mixture() {
 function spacing() {
   const rows = data.spread.filter((r) => r.median !== undefined && r.median !== null);
   const series = ["spaced", "plain_shuffle"].map((order, i) => ({ name: t(order), colour: i ? "gone" : "kept", value: (r) => r[order] }));
-  const groups = new Map();
+  const groups = new Map(), several = new Set(rows.map((r) => r.phase)).size > 1;
   for (const r of rows) for (const stat of ["median", "p1", "min"]) {
-    const key = `${r.phase} · ${t("group." + r.kind)} · ${t(stat)}`;
+    const key = `${several ? `${r.phase} · ` : ""}${t("group." + r.kind)} · ${t(stat)}`;
     groups.set(key, { ...(groups.get(key) || { key }), [r.order]: r[stat] });
   }
-  return [el("p", { class: "quiet" }, t("spacing_note")), bars([...groups.values()], { name: (r) => r.key, labels: 230, format: (v) => number(v, 3), series }),
+  return [el("p", { class: "quiet" }, t("spacing_note")), bars([...groups.values()], { name: (r) => r.key, labels: 260, format: (v) => number(v, 3), series }),
     table([text("phase", t("phase")), text("kind", t("groups"), (k) => t("group." + k)), text("order", t("order"), (o) => t(o)), { key: "groups", head: t("groups") },
       fixed("median", t("median"), 3), fixed("p1", t("p1"), 3), fixed("min", t("min"), 4)], data.spread)];
 }
@@ -172,7 +190,7 @@ function timings() {
     price: data.hourly_price ? data.hourly_price * s.seconds / 3600 : null }));
   const columns = [text("stage", t("stage"), stageName), fixed("seconds", t("seconds"), 1), fixed("cpu_seconds", t("cpu_seconds"), 1), fixed("rate", t("docs_per_second"), 1), fixed("chars_rate", t("mchars_per_second"), 3)];
   if (data.hourly_price) columns.push(fixed("price", t("cost"), 4));
-  return [el("p", { class: "quiet" }, t("timings_note")),
+  return [el("p", { class: "quiet" }, t("timings_note"), data.hourly_price ? null : ` ${t("price_note")}`),
     bars(rows, { name: (r) => r.stage, format: (v) => duration(v), series: [{ name: t("seconds"), colour: "kept", value: (r) => r.seconds }, { name: t("cpu_seconds"), colour: "fifth", value: (r) => r.cpu_seconds }] }),
     table(columns, rows)];
 }
@@ -187,15 +205,16 @@ function card(s) {
     s.title ? el("div", { class: "title", dir: "auto" }, s.title) : null,
     s.url ? el("div", { class: "quiet", style: "overflow-wrap:anywhere" }, s.url) : null,
     s.detail ? el("div", { class: "quiet", style: "overflow-wrap:anywhere" }, s.detail) : null,
-    s.text ? el("pre", { dir: "auto" }, s.text) : null);
+    s.text ? el("pre", { dir: "auto", class: ["code", "latex", "markdown"].includes(s.format) ? "source" : null }, s.text) : null);
 }
 
 function documents() {
   const place = el("div"), all = "*", now = { stage: all, side: all, rule: all };
   const unique = (key) => [all, ...new Set(data.samples.map((s) => s[key]).filter(Boolean))];
-  const fill = () => {
+  const fill = (most = 40) => {
     const rows = data.samples.filter((s) => Object.entries(now).every(([k, v]) => v === all || s[k] === v));
-    place.replaceChildren(el("p", { class: "quiet" }, t("shown_of", { n: number(Math.min(40, rows.length)), of: number(rows.length) })), ...rows.slice(0, 40).map(card));
+    place.replaceChildren(el("p", { class: "quiet" }, t("shown_of", { n: number(Math.min(most, rows.length)), of: number(rows.length) })), ...rows.slice(0, most).map(card),
+      ...(rows.length > most ? [el("button", { type: "button", class: "more", click: () => fill(most + 40) }, t("show_more"))] : []));
   };
   const one = (key, label, name) => choice(label, unique(key), (v) => { now[key] = v; fill(); }, (v) => v === all ? t("all") : name ? name(v) : v);
   return [el("p", { class: "quiet" }, t("samples_note")), el("div", { class: "choices" }, one("stage", t("stage"), stageName), one("side", t("side"), t), one("rule", t("rule"))), place];
@@ -206,13 +225,16 @@ function comparison() {
   const columns = (show) => ["old", "new", "change"].map((key) => ({ key, head: t(key), show }));
   return [el("p", { class: "quiet" }, t("against_note", { name: a.workspace })),
     a.configs.length ? el("p", {}, t("configs_differ"), ": ", a.configs.map((c) => c.stage).join(", ")) : el("p", {}, t("configs_same")),
+    a.settings.length ? table([text("stage", t("stage")), text("key", t("setting")), text("old", t("old")), text("new", t("new"))], a.settings) : null,
     el("h3", {}, t("documents_kept_by_stage")), table([text("stage", t("stage"), stageName), ...columns((v) => number(v))], delta(a.stages)),
     el("h3", {}, t("rules_changed")), a.rules.length ? table([text("stage", t("stage")), text("rule", t("rule")), ...columns((v) => number(v))], delta(a.rules)) : el("p", {}, t("no_change")),
     el("h3", {}, t("shares_changed")), a.shares.length ? table([text("column", t("column"), (c) => t("attribute." + c)), text("value", t("value")), ...columns((v) => percent(v, 2))], delta(a.shares)) : el("p", {}, t("no_change"))];
 }
 
 function made() {
-  return [el("p", { class: "quiet" }, t("made_note")), table([text("stage", t("stage")), text("code_version", t("code_version")), text("config_hash", t("config_hash")), text("seed", t("seed")), text("started", t("started"))], data.made)];
+  return [el("p", { class: "quiet" }, t("made_note")), table([text("stage", t("stage")), text("code_version", t("code_version")), text("config_hash", t("config_hash")), text("seed", t("seed")), text("started", t("started"))], data.made),
+    el("details", {}, el("summary", {}, t("settings")), table([text("stage", t("stage")), text("key", t("setting")), text("value", t("value"))],
+      data.made.flatMap((m) => Object.entries(m.config).map(([key, value]) => ({ stage: m.stage, key, value }))), { filter: true }))];
 }
 
 const SECTIONS = [
