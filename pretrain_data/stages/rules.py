@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from pretrain_data.errors import ConfigError, PretrainDataError
 from pretrain_data.kernels import signals
-from pretrain_data.rules import audit, auditfiles, englishcut, lines, urls, wordlists
+from pretrain_data.rules import audit, auditfiles, auditsums, englishcut, lines, urls, wordlists
 from pretrain_data.rules.config import (
     NUMBERS,
     STRINGS,
@@ -125,7 +125,8 @@ class Rules(Stage[RulesConfig]):
         """Sum the shards' audits, write the report, and hold it against `max_shift`."""
         if not self.config.audit:
             return
-        found = audit.report(_summed(run))
+        files = auditfiles.shard_files(run.output, auditfiles.COUNTS)
+        found = audit.report(auditsums.summed(run.spark, files, run.tasks))
         text = json.dumps(found, ensure_ascii=False, indent=1, sort_keys=True)
         (run.output / REPORT).write_text(text, encoding="utf-8")
         shifts = found["rules"].get(audit.ALL_RULES, {}).get("attributes", {})
@@ -233,34 +234,6 @@ def _ids(batch: pa.RecordBatch) -> pa.Array:
         if name in batch.schema.names:
             return batch.column(name)
     return pa.nulls(batch.num_rows, pa.string())
-
-
-def _summed(run: StageRun) -> list[dict[str, Any]]:
-    """The shards' tallies summed with Spark, with the largest values of each attribute by name.
-
-    What comes back is bounded by rules x attributes x audit.MOST_VALUES.
-    """
-    from pyspark.sql import functions as f
-    from pyspark.sql.window import Window
-
-    files = auditfiles.shard_files(run.output, auditfiles.COUNTS)
-    if not files:
-        return []
-    keys = ("rule", "attribute", "value")
-    paths = [str(p) for p in files]
-    sums = run.spark.read.parquet(*paths).groupBy(*keys).agg(*(f.sum(n).alias(n) for n in audit.COUNTS))
-    order = Window.partitionBy("attribute").orderBy(f.desc("documents"), "value")
-    large = (
-        sums.where(f.col("rule") == audit.BEFORE)
-        .withColumn("rank", f.row_number().over(order))
-        .where(f.col("rank") <= audit.MOST_VALUES)
-        .select("attribute", "value", f.lit(True).alias("large"))
-    )
-    named = sums.join(f.broadcast(large), ["attribute", "value"], "left").withColumn(
-        "value", f.when(f.col("large"), f.col("value")).otherwise(audit.MORE)
-    )
-    rows = named.groupBy(*keys).agg(*(f.sum(n).alias(n) for n in audit.COUNTS)).orderBy(*keys).collect()
-    return [row.asDict() for row in rows]
 
 
 def _over(found: dict[str, Any], attribute: str, bound: ShiftBound) -> str | None:

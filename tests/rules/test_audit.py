@@ -168,7 +168,9 @@ def test_a_bound_on_nothing_and_a_bound_without_audit_are_refused() -> None:
 def concluded(tmp_path: Path, spark: Any, batches: list[pa.RecordBatch], **config: Any) -> SimpleNamespace:
     stage = run(tmp_path, batches, **config)
     warnings: list[str] = []
-    state = SimpleNamespace(output=tmp_path, spark=spark, metrics={}, warnings=warnings, warn=warnings.append)
+    state = SimpleNamespace(
+        output=tmp_path, spark=spark, tasks=None, metrics={}, warnings=warnings, warn=warnings.append
+    )
     stage.conclude(state)  # type: ignore[arg-type]
     return state
 
