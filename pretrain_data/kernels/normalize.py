@@ -89,7 +89,9 @@ def simplified_characters() -> dict[str, str]:
     # OpenCC looks at each character on its own for 0.5 s; only keys of its tables can change.
     tables = sorted((Path(opencc.__file__).parent / "dictionary").glob("TS*.txt"))
     if not tables:
-        raise FileNotFoundError(f"{opencc.__file__}: no dictionary/TS*.txt beside it; install opencc-python-reimplemented")
+        raise FileNotFoundError(
+            f"{opencc.__file__}: no dictionary/TS*.txt beside it; install opencc-python-reimplemented"
+        )
     keys = {line.partition("\t")[0] for path in tables for line in path.read_text(encoding="utf-8").splitlines()}
     han = sorted(key for key in keys if len(key) == 1 and _may_convert(ord(key)))
     converted = opencc.OpenCC("t2s").convert("\n".join(han)).split("\n")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +91,18 @@ class Rules(Stage[RulesConfig]):
         paths = [*wordlists.bundled(), *self.config.wordlists]
         topics = wordlists.read_topics([p for p in paths if wordlists.topic(p) != wordlists.STOP_WORDS])
         stops = {p.name.split(".")[1]: wordlists.read(p) for p in paths if p.name.startswith(wordlists.STOP_WORDS)}
-        return signals.SignalOptions(
-            stops.get("en", []),
-            stops.get("zh", []),
-            topics,
+        return _options(
+            tuple(stops.get("en", [])),
+            tuple(stops.get("zh", [])),
+            tuple((topic, tuple(terms)) for topic, terms in topics.items()),
             self.config.short_line,
             self.config.c4_min_words,
             self.config.c4_max_word,
-            *englishcut.load(),
         )
+
+    @classmethod
+    def warm(cls) -> None:
+        signals.compute(pa.array(["A line. 一行。"]), cls(RulesConfig()).options)
 
     def __getstate__(self) -> dict[str, object]:
         return {
@@ -227,6 +230,21 @@ class Rules(Stage[RulesConfig]):
         en = pa.array(view["signals.latin_share"] >= least)  # type: ignore[operator]
         guess = pc.if_else(zh, "zh", pc.if_else(en, "en", "und"))
         return pc.if_else(pc.equal(view["lang"], "und"), guess, view["lang"])
+
+
+@lru_cache(maxsize=4)
+def _options(
+    en_stops: tuple[str, ...],
+    zh_stops: tuple[str, ...],
+    topics: tuple[tuple[str, tuple[str, ...]], ...],
+    short_line: int,
+    c4_min_words: int,
+    c4_max_word: int,
+) -> signals.SignalOptions:
+    """Compiled word lists: each shard has a stage of its own, and workers see many shards."""
+    return signals.SignalOptions(
+        en_stops, zh_stops, dict(topics), short_line, c4_min_words, c4_max_word, *englishcut.load()
+    )
 
 
 def _ids(batch: pa.RecordBatch) -> pa.Array:
