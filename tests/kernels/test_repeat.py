@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import sys
 from pathlib import Path
@@ -54,16 +55,25 @@ def test_many_keys_are_too(kinds: int) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="huge pages are Linux's")
 def test_large_scratch_is_offered_huge_pages_and_keeps_what_it_holds() -> None:
-    small, large = np.arange(10, dtype=np.uint32), np.empty(4 * LARGE, np.uint8)
-    large[:] = np.arange(4 * LARGE) % 251
-    in_huge_pages(small)
-    in_huge_pages(large)
+    small = np.arange(10, dtype=np.uint32)
+    with mmap.mmap(-1, 4 * LARGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as plain:  # NumPy would ask by itself
+        large = np.frombuffer(plain, np.uint8)
+        large[:] = np.arange(4 * LARGE) % 251
+        before = flags_at(large.ctypes.data + large.nbytes // 2)
+        in_huge_pages(small)
+        in_huge_pages(large)
+        after = flags_at(large.ctypes.data + large.nbytes // 2)
+        assert np.array_equal(large, np.arange(4 * LARGE) % 251)
+        del large
     assert small.tolist() == list(range(10))
-    assert np.array_equal(large, np.arange(4 * LARGE) % 251)
-    middle = large.ctypes.data + large.nbytes // 2
+    assert "hg" not in before
+    assert "hg" in after
+
+
+def flags_at(address: int) -> list[str]:
+    """The kernel's flags of the mapping that holds an address: `hg` where huge pages are wanted."""
     for entry in re.split(r"\n(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text()):
         begin, end = (int(x, 16) for x in entry.split(" ", 1)[0].split("-"))
-        if begin <= middle < end:
-            assert "hg" in entry.rsplit("VmFlags:", 1)[1].split()
-            return
-    pytest.fail("the array lies in no mapping")
+        if begin <= address < end:
+            return entry.rsplit("VmFlags:", 1)[1].split()
+    raise AssertionError("the address lies in no mapping")
