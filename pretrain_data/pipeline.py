@@ -297,7 +297,7 @@ class Pipeline:
     def spark(self) -> SparkSession:
         """The session, started when first needed: a run that skips everything needs no JVM."""
         if self._spark is None:
-            self._spark = session.start(self.config.spark, "pretrain-data")
+            self._spark = session.start(self.config.spark, "pretrain-data", self.stages)
             self._own_spark = True
         return self._spark
 

@@ -7,11 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pretrain_data import daemon
 from pretrain_data.config import SparkConfig
 from pretrain_data.errors import PretrainDataError
+from pretrain_data.stages import ORDER
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,6 +30,7 @@ DEFAULTS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "4096",
     "spark.sql.execution.arrow.maxBytesPerBatch": "64m",
     "spark.python.worker.reuse": "true",
+    "spark.python.daemon.module": "pretrain_data.daemon",
     "spark.python.worker.faulthandler.enabled": "true",
     "spark.sql.parquet.compression.codec": "zstd",
 }
@@ -50,9 +54,10 @@ THREADS = {
 }
 
 
-def start(config: SparkConfig, app_name: str) -> SparkSession:
+def start(config: SparkConfig, app_name: str, stages: Iterable[str] = ()) -> SparkSession:
     """Start a session, or join the one that spark-submit or a notebook has begun.
 
+    What workers of `stages` import is imported once, before they are forked (see `daemon`).
     Raises PretrainDataError where no fitting Java is found.
     """
     from pyspark.sql import SparkSession
@@ -69,6 +74,8 @@ def start(config: SparkConfig, app_name: str) -> SparkSession:
 
     builder = SparkSession.builder.appName(app_name)
     wanted = {**DEFAULTS, **{f"spark.executorEnv.{k}": v for k, v in THREADS.items()}}
+    if known := [name for name in stages if name in ORDER]:
+        wanted[f"spark.executorEnv.{daemon.STAGES}"] = ",".join(known)
     wanted.update({k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in config.conf.items()})
     if config.event_log is not None:
         config.event_log.mkdir(parents=True, exist_ok=True)

@@ -187,6 +187,13 @@ class Stage(Generic[C]):
     def __init__(self, config: C) -> None:
         self.config = config
 
+    @classmethod
+    def warm(cls) -> None:
+        """Make what workers need whatever the config: tables, compiled kernels. Runs once, before they are forked.
+
+        Must start no thread and touch no GPU (see `daemon`); must be quick, since workers wait for it.
+        """
+
     def resources(self) -> list[Path]:
         """Files whose content belongs to this stage's fingerprint: word lists, models, rules."""
         return []

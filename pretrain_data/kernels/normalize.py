@@ -12,6 +12,7 @@ from __future__ import annotations
 import unicodedata
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -83,11 +84,22 @@ def tables(simplified: bool = False) -> Tables:
 @cache
 def simplified_characters() -> dict[str, str]:
     """Traditional characters with their simplified ones, one for one, as OpenCC has them."""
-    from opencc import OpenCC
+    import opencc
 
-    han = [chr(c) for c in range(0x3400, 0xA000)] + [chr(c) for c in range(0x20000, LIMIT)]
-    converted = OpenCC("t2s").convert("\n".join(han)).split("\n")
+    # OpenCC looks at each character on its own for 0.5 s; only keys of its tables can change.
+    tables = sorted((Path(opencc.__file__).parent / "dictionary").glob("TS*.txt"))
+    if not tables:
+        raise FileNotFoundError(
+            f"{opencc.__file__}: no dictionary/TS*.txt beside it; install opencc-python-reimplemented"
+        )
+    keys = {line.partition("\t")[0] for path in tables for line in path.read_text(encoding="utf-8").splitlines()}
+    han = sorted(key for key in keys if len(key) == 1 and _may_convert(ord(key)))
+    converted = opencc.OpenCC("t2s").convert("\n".join(han)).split("\n")
     return {one: other for one, other in zip(han, converted, strict=True) if one != other and len(other) == 1}
+
+
+def _may_convert(code: int) -> bool:
+    return 0x3400 <= code < 0xA000 or 0x20000 <= code < LIMIT
 
 
 def _kind(character: str) -> int:

@@ -11,11 +11,11 @@ import numpy as np
 from numba import njit
 
 from pretrain_data.kernels import signals_counts as counts
-from pretrain_data.kernels.bytes8 import PRIME, s64, u
+from pretrain_data.kernels.bytes8 import LARGE, PRIME, in_huge_pages, s64, u
 from pretrain_data.kernels.keywords_match import ODD, count_matches, mark_words
 from pretrain_data.kernels.signals_characters import read, tell
 from pretrain_data.kernels.signals_lines import LINE_C4, LINE_CURLY, scan_lines
-from pretrain_data.kernels.signals_repeat import count_duplicates, number, repetition, slots_for
+from pretrain_data.kernels.signals_repeat import count_duplicates, number, repetition, slots_for, times_of
 from pretrain_data.kernels.signals_tokens import RUN, scan_tokens
 from pretrain_data.kernels.textscan import CODE_POINTS
 
@@ -31,11 +31,11 @@ _TOP_2, _DUP_5 = counts.TOP_2, counts.DUP_5
 
 
 @njit(cache=True, nogil=True)
-def _common_words(keys: np.ndarray, times: np.ndarray, distinct: int, stop_keys: np.ndarray, out: np.ndarray) -> None:
+def _common_words(records: np.ndarray, distinct: int, stop_keys: np.ndarray, out: np.ndarray) -> None:
     """The most common word and the stop words, from the numbered tokens. `stop_keys` is a table of 256, 0: free."""
     top = stops = seen = 0
     for k in range(1, distinct + 1):
-        key, often = keys[u(k)], s64(times[u(k)])
+        key, often = records[u(k) << u(1)], s64(times_of(records[u(k) << u(1) | u(1)]))
         if key & _TAG != RUN and often > top:
             top = often
         slot = stop_slot(key)
@@ -133,15 +133,21 @@ def count(
     starts = np.empty(size, np.uint32)
     ends = np.empty(size, np.uint32)
     slots = np.empty(slots_for(size), np.uint32)
-    distinct_keys = np.empty(size, np.uint64)
-    origins = np.empty(size, np.uint32)
-    times = np.empty(size, np.uint32)
+    records = np.empty(2 * size, np.uint64)
     numbers = np.empty(size, np.uint32)
     place = np.empty(size, np.uint32)
     first_place = np.empty(size, np.uint32)
     often = np.empty(size, np.uint32)
     pending = np.empty(size, np.uint32)
+    spot = np.empty(size, np.uint32)
     gram = np.empty(size, np.uint64)
+    if longest >= LARGE:
+        for four in (codes, starts, ends, slots, numbers, place, first_place, often, pending, spot):
+            in_huge_pages(four)
+        for eight in (keys, records, gram):
+            in_huge_pages(eight)
+        for one in (flags, letters, marks):
+            in_huge_pages(one)
     symbol_of, kinds, first, edges, targets, masks, begins, ascii_begins, words = terms
     affixes, book, whole_words, heads = cutting
     for d in range(documents):
@@ -171,18 +177,20 @@ def count(
             )  # fmt: skip
         _c4(raw, line_flags, line_masks, line_sentences, bad_lines, lorem_lines, out)
         duplicates, chars = count_duplicates(
-            line_hash, line_length, out[_LINES], slots, distinct_keys, origins, times, numbers
+            line_hash, line_length, out[_LINES], slots, records, spot, numbers
         )  # fmt: skip
         out[_DUP_LINES] = duplicates
         out[_DUP_LINE_CHARS] = chars
         duplicates, chars = count_duplicates(
-            paragraph_hash, paragraph_length, out[_PARAGRAPHS], slots, distinct_keys, origins, times, numbers
+            paragraph_hash, paragraph_length, out[_PARAGRAPHS], slots, records, spot, numbers
         )  # fmt: skip
         out[_DUP_PARAGRAPHS] = duplicates
         out[_DUP_PARAGRAPH_CHARS] = chars
-        distinct = number(keys, tokens, slots, distinct_keys, origins, times, numbers)
-        _common_words(distinct_keys, times, distinct, stop_keys, out)
+        for t in range(tokens):
+            spot[u(t)] = t
+        distinct = number(keys, spot, tokens, slots, records, numbers)
+        _common_words(records, distinct, stop_keys, out)
         repetition(
-            numbers, starts, ends, tokens, slots, distinct_keys, origins, times, place, first_place, often, pending,
-            gram, out[_TOP_2 : _TOP_2 + 3], out[_DUP_5 : _DUP_5 + 6],
+            numbers, starts, ends, tokens, slots, records, place, first_place, often, pending, spot, gram,
+            out[_TOP_2 : _TOP_2 + 3], out[_DUP_5 : _DUP_5 + 6],
         )  # fmt: skip

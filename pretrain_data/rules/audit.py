@@ -147,9 +147,12 @@ def examples(ids: pa.Array, view: Batch, rules: RuleSet, verdict: Verdict, most:
     absolute where that is 0.
     Schema: EXAMPLES.
     """
-    parts = [EXAMPLES.empty_table()]
     rows = len(ids)
     known: dict[Any, npt.NDArray[np.bool_]] = {}
+    names: list[str] = []
+    sides: list[str] = []
+    places: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    numbers: list[npt.NDArray[np.float64]] = [np.zeros((3, 0))]
     for number, rule in enumerate(rules.rules):
         if rule.penalty is not None:
             continue
@@ -160,17 +163,25 @@ def examples(ids: pa.Array, view: Batch, rules: RuleSet, verdict: Verdict, most:
             value = np.broadcast_to(np.asarray(atom.value(view), np.float64), (rows,))
             against = np.broadcast_to(np.asarray(atom.threshold(view), np.float64), (rows,))
             distance = np.abs(value - against) / np.where(against == 0, 1.0, np.abs(against))
+            judged = scope & np.isfinite(distance)
             for side, mask in (("dropped", verdict.fires[number]), ("kept", ~verdict.fires[number])):
-                chosen = np.flatnonzero(scope & mask & np.isfinite(distance))
-                chosen = chosen[np.argsort(distance[chosen], kind="stable")[:most]]
-                if chosen.size:
-                    columns = [
-                        pa.array([rule.name] * chosen.size), pa.array([side] * chosen.size),
-                        ids.take(pa.array(chosen)).cast(pa.string()), pa.array(value[chosen]),
-                        pa.array(against[chosen]), pa.array(distance[chosen]),
-                    ]  # fmt: skip
-                    parts.append(pa.table(columns, schema=EXAMPLES))
-    return nearest(pa.concat_tables(parts), most)
+                chosen = np.flatnonzero(judged & mask)
+                chosen = chosen[_smallest(distance[chosen], most)]
+                names += [rule.name] * chosen.size
+                sides += [side] * chosen.size
+                places.append(chosen)
+                numbers.append(np.stack([value[chosen], against[chosen], distance[chosen]]))
+    found = ids.take(pa.array(np.concatenate(places))).cast(pa.string())
+    columns = [pa.array(names, pa.string()), pa.array(sides, pa.string()), found, *np.concatenate(numbers, axis=1)]
+    return nearest(pa.table(columns, schema=EXAMPLES), most)
+
+
+def _smallest(values: npt.NDArray[np.float64], most: int) -> npt.NDArray[np.int64]:
+    """Where the `most` smallest stand, smallest first, of equal ones the first."""
+    if len(values) > 8 * most:  # a full sort takes ten times as long
+        few = np.flatnonzero(values <= np.partition(values, most - 1)[most - 1])
+        return few[np.argsort(values[few], kind="stable")[:most]]
+    return np.argsort(values, kind="stable")[:most]
 
 
 def nearest(table: pa.Table, most: int = NEAREST) -> pa.Table:

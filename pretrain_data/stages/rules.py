@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from pretrain_data.errors import ConfigError, PretrainDataError
 from pretrain_data.kernels import signals
-from pretrain_data.rules import audit, auditfiles, englishcut, lines, urls, wordlists
+from pretrain_data.rules import audit, auditfiles, auditsums, englishcut, lines, urls, wordlists
 from pretrain_data.rules.config import (
     NUMBERS,
     STRINGS,
@@ -91,15 +91,18 @@ class Rules(Stage[RulesConfig]):
         paths = [*wordlists.bundled(), *self.config.wordlists]
         topics = wordlists.read_topics([p for p in paths if wordlists.topic(p) != wordlists.STOP_WORDS])
         stops = {p.name.split(".")[1]: wordlists.read(p) for p in paths if p.name.startswith(wordlists.STOP_WORDS)}
-        return signals.SignalOptions(
-            stops.get("en", []),
-            stops.get("zh", []),
-            topics,
+        return _options(
+            tuple(stops.get("en", [])),
+            tuple(stops.get("zh", [])),
+            tuple((topic, tuple(terms)) for topic, terms in topics.items()),
             self.config.short_line,
             self.config.c4_min_words,
             self.config.c4_max_word,
-            *englishcut.load(),
         )
+
+    @classmethod
+    def warm(cls) -> None:
+        signals.compute(pa.array(["A line. 一行。"]), cls(RulesConfig()).options)
 
     def __getstate__(self) -> dict[str, object]:
         return {
@@ -125,7 +128,8 @@ class Rules(Stage[RulesConfig]):
         """Sum the shards' audits, write the report, and hold it against `max_shift`."""
         if not self.config.audit:
             return
-        found = audit.report(_summed(run))
+        files = auditfiles.shard_files(run.output, auditfiles.COUNTS)
+        found = audit.report(auditsums.summed(run.spark, files, run.tasks))
         text = json.dumps(found, ensure_ascii=False, indent=1, sort_keys=True)
         (run.output / REPORT).write_text(text, encoding="utf-8")
         shifts = found["rules"].get(audit.ALL_RULES, {}).get("attributes", {})
@@ -228,39 +232,26 @@ class Rules(Stage[RulesConfig]):
         return pc.if_else(pc.equal(view["lang"], "und"), guess, view["lang"])
 
 
+@lru_cache(maxsize=4)
+def _options(
+    en_stops: tuple[str, ...],
+    zh_stops: tuple[str, ...],
+    topics: tuple[tuple[str, tuple[str, ...]], ...],
+    short_line: int,
+    c4_min_words: int,
+    c4_max_word: int,
+) -> signals.SignalOptions:
+    """Compiled word lists: each shard has a stage of its own, and workers see many shards."""
+    return signals.SignalOptions(
+        en_stops, zh_stops, dict(topics), short_line, c4_min_words, c4_max_word, *englishcut.load()
+    )
+
+
 def _ids(batch: pa.RecordBatch) -> pa.Array:
     for name in ("doc_id", "source_id"):
         if name in batch.schema.names:
             return batch.column(name)
     return pa.nulls(batch.num_rows, pa.string())
-
-
-def _summed(run: StageRun) -> list[dict[str, Any]]:
-    """The shards' tallies summed with Spark, with the largest values of each attribute by name.
-
-    What comes back is bounded by rules x attributes x audit.MOST_VALUES.
-    """
-    from pyspark.sql import functions as f
-    from pyspark.sql.window import Window
-
-    files = auditfiles.shard_files(run.output, auditfiles.COUNTS)
-    if not files:
-        return []
-    keys = ("rule", "attribute", "value")
-    paths = [str(p) for p in files]
-    sums = run.spark.read.parquet(*paths).groupBy(*keys).agg(*(f.sum(n).alias(n) for n in audit.COUNTS))
-    order = Window.partitionBy("attribute").orderBy(f.desc("documents"), "value")
-    large = (
-        sums.where(f.col("rule") == audit.BEFORE)
-        .withColumn("rank", f.row_number().over(order))
-        .where(f.col("rank") <= audit.MOST_VALUES)
-        .select("attribute", "value", f.lit(True).alias("large"))
-    )
-    named = sums.join(f.broadcast(large), ["attribute", "value"], "left").withColumn(
-        "value", f.when(f.col("large"), f.col("value")).otherwise(audit.MORE)
-    )
-    rows = named.groupBy(*keys).agg(*(f.sum(n).alias(n) for n in audit.COUNTS)).orderBy(*keys).collect()
-    return [row.asDict() for row in rows]
 
 
 def _over(found: dict[str, Any], attribute: str, bound: ShiftBound) -> str | None:

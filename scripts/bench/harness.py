@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -155,13 +155,17 @@ def cpu(used: list[Used]) -> float:
     return statistics.median(u.cpu_seconds for u in used)
 
 
-def rows(found: dict[str, list[Used]], megabytes: float, start: str | None = None) -> list[dict[str, Any]]:
-    """A row a case. With `start`, the median of that case is taken off as what starting costs."""
-    off = cpu(found[start]) if start else 0.0
+def rows(
+    found: dict[str, list[Used]], megabytes: float, start: str | Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """A row a case. With `start`, the median of that case (or of the one named for it) is taken off."""
+    starts = dict.fromkeys(found, start) if isinstance(start, str) else dict(start or {})
     made = []
     for name, used in found.items():
         seconds = [u.cpu_seconds for u in used]
-        work = max(cpu(used) - (off if name != start else 0.0), 1e-9)
+        of = starts.get(name)
+        off = cpu(found[of]) if of is not None else 0.0
+        work = max(cpu(used) - (off if name != of else 0.0), 1e-9)
         made.append(
             {
                 "case": name,

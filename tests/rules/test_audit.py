@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pretrain_data.errors import ConfigError, PretrainDataError
 from pretrain_data.rules import audit, auditfiles
@@ -168,7 +170,9 @@ def test_a_bound_on_nothing_and_a_bound_without_audit_are_refused() -> None:
 def concluded(tmp_path: Path, spark: Any, batches: list[pa.RecordBatch], **config: Any) -> SimpleNamespace:
     stage = run(tmp_path, batches, **config)
     warnings: list[str] = []
-    state = SimpleNamespace(output=tmp_path, spark=spark, metrics={}, warnings=warnings, warn=warnings.append)
+    state = SimpleNamespace(
+        output=tmp_path, spark=spark, tasks=None, metrics={}, warnings=warnings, warn=warnings.append
+    )
     stage.conclude(state)  # type: ignore[arg-type]
     return state
 
@@ -199,3 +203,9 @@ def test_dropping_every_page_with_an_address_shifts_towards_chinese(
     found = auditfiles.what_if(tmp_path, Rules(RulesConfig(files=[], rules=[rule])).rule_set)
     lifts = {v["value"]: v for v in found["rules"]["*"]["attributes"]["lang"]["values"]}
     assert lifts["zh"]["lift_low"] > 1 > lifts["en"]["lift_high"]
+
+
+@given(values=st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0, 1e-300, 7.25]), max_size=120), most=st.integers(1, 6))
+def test_the_nearest_are_those_of_a_full_sort_the_first_of_equals(values: list[float], most: int) -> None:
+    expected = sorted(range(len(values)), key=lambda i: (values[i], i))[:most]
+    assert audit._smallest(np.array(values, float), most).tolist() == expected
