@@ -78,7 +78,7 @@ COLUMNS: tuple[Column, ...] = (
         REPEATED_SPANS,
         "dedup",
         "code points of the text before",
-        "lines and paragraphs taken out because so many documents have them; where dedup.passages is set",
+        "lines, paragraphs and substrings taken out because so many documents have them; where dedup.passages is set",
     ),
     Column("domain", pa.string(), "classify", "", "domain label of the taxonomy; `other` where unsure"),
     Column("domain_score", pa.float32(), "classify", "0..1", "confidence in domain"),

@@ -30,8 +30,8 @@ class DedupConfig(StageConfig):
     )
     passages: PassagesConfig | None = Field(
         default=None,
-        description="Take out lines and paragraphs that many documents share, after duplicates have gone; `{}`: with "
-        "its defaults. Default: texts stay as they are.",
+        description="Take out lines, paragraphs or long substrings that many documents share, after duplicates have "
+        "gone; `{}`: with its defaults. Default: texts stay as they are.",
     )
     threshold: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.8, description="Jaccard similarity of shingle sets from which two documents are duplicates."

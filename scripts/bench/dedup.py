@@ -1,6 +1,7 @@
 """Dedup: the signature kernel beside a Spark copy, the whole stage beside peers, scores against an exact truth.
 
     python scripts/bench/dedup.py kernel TRUTH [--times 3]
+    python scripts/bench/dedup.py substrings TRUTH [--times 5]
     python scripts/bench/dedup.py whole CORPUS [--peers datatrove text-dedup …] [--their-share 0.1] [--times 1]
     python scripts/bench/dedup.py score TRUTH [--peers …]
     python scripts/bench/dedup.py estimator TRUTH
@@ -19,6 +20,8 @@ import shutil
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +72,44 @@ def kernel(args: argparse.Namespace) -> None:
         table += [row | {"case": f"{lang} {row['case']}"} for row in (copied, made)]
         more[f"{lang} kernel over copy"] = round(made["mb_per_cpu_second"] / copied["mb_per_cpu_second"], 2)
     harness.show("Signatures, one core", table, args.out, **more)
+
+
+def substrings(args: argparse.Namespace) -> None:
+    """MB/s of one core: grams of substrings, lines, and pyarrow copying the same documents; rows a MB."""
+    from pretrain_data.kernels import passages
+    from pretrain_data.kernels import substrings as grams
+
+    documents = pq.read_table(args.data / "docs.parquet", columns=["id", "text", "lang"])
+    table, more = [], {}
+    for lang in ("en", "zh"):
+        some = documents.filter(pc.equal(documents["lang"], lang))
+        text, file = some["text"].combine_chunks(), args.work / f"substrings-{lang}.parquet"
+        megabytes = pc.sum(pc.binary_length(text)).as_py() / 1e6
+        pq.write_table(some, file, compression="zstd")
+        tokens = len(grams.grams(text, 1, 1).row)
+
+        def copy(file: Path) -> None:
+            again = pq.read_table(file, use_threads=False)
+            pq.write_table(again, file.with_suffix(".copy"), compression="zstd")
+
+        def case(made: Callable[[], Any]) -> Callable[[], harness.Used]:
+            def used() -> harness.Used:
+                began, wall = time.process_time(), time.monotonic()
+                made()
+                return harness.Used(time.process_time() - began, time.monotonic() - wall, 0)
+
+            return used
+
+        cases = {"copy": case(partial(copy, file)), "lines": case(partial(passages.find, text, True, True, 8))}
+        for window in (50, 25):
+            cases[f"window {window}"] = case(partial(grams.grams, text, 50, window))
+            chosen = len(grams.grams(text, 50, window).row)
+            more[f"{lang} window {window}, rows a MB"] = round(chosen / megabytes)
+            more[f"{lang} window {window}, rows a token"] = round(chosen / tokens, 4)
+        passages.find(text.slice(0, 10), True, True, 8)
+        found = harness.in_turns(cases, args.times)
+        table += [row | {"case": f"{lang} {row['case']}"} for row in harness.rows(found, megabytes)]
+    harness.show("Substrings, one core", table, args.out, **more)
 
 
 def whole(args: argparse.Namespace) -> None:
@@ -241,7 +282,7 @@ def _scored(dropped: dict[str, Any], truth: list[dict[str, Any]], threshold: flo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for run in (kernel, whole, score, estimator):
+    for run in (kernel, substrings, whole, score, estimator):
         command = commands.add_parser(run.__name__, help=run.__doc__)
         command.set_defaults(run=run)
         command.add_argument("data", type=Path, help="CORPUS or TRUTH")
