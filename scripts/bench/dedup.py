@@ -142,7 +142,7 @@ def whole(args: argparse.Namespace) -> None:
 
 
 def score(args: argparse.Namespace) -> None:
-    """Recall and precision at three thresholds, by both ways to verify; with --theirs datatrove's in English."""
+    """Recall and precision at three thresholds, by both ways to verify; with --peers theirs, by language."""
     documents = pq.read_table(args.data / "docs.parquet")
     truth = pq.read_table(args.data / "truth_pairs.parquet").to_pylist()
     table = []
