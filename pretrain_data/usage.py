@@ -1,14 +1,15 @@
 """What a stage's run took: CPU time, memory, shuffled and written bytes; what `plan cost` reckons with.
 
 CPU and memory are those of this process and all below it (in local mode: driver, JVM and Python workers), read from
-/proc. Workers that end in between are not in it: pyspark's daemon ignores their end, and so does the system. On a
-cluster the executors are elsewhere, and only Spark's own counters speak for them.
+/proc. On a cluster the executors are elsewhere, and only Spark's own counters speak for them.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,52 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _PROC = Path("/proc")
+#: Seconds between two looks at the processes of a run.
+EVERY = 2.0
+
+
+class Watch(threading.Thread):
+    """Looks at the processes of a tree every few seconds, since those that end leave no trace.
+
+    pyspark's daemon ignores SIGCHLD, so that the system adds the time of a Python worker that ends to nobody's. Here
+    it counts as it was last seen. What lives for less than `every` seconds is missed.
+    """
+
+    def __init__(self, root: int, every: float = EVERY, itself: bool = True) -> None:
+        """`itself` says whether `root` counts, or only what is below it."""
+        super().__init__(daemon=True)
+        self.root, self.every, self.itself = root, every, itself
+        self.highest = 0  # bytes resident in all of them together
+        self._over = threading.Event()
+        self._before: dict[tuple[int, int], int] = {}
+        self._ticks: dict[tuple[int, int], int] = {}  # by process number and start: user and system time
+        self._look()
+        self._before = dict(self._ticks)
+        self.start()
+
+    def run(self) -> None:
+        """Look until `stop`."""
+        while not self._over.wait(self.every):
+            self._look()
+
+    def stop(self) -> None:
+        """Make the thread end; it is not waited for."""
+        self._over.set()
+
+    def cpu_seconds(self) -> float:
+        """User and system time that the processes have had since the watch began."""
+        self._look()
+        ticks = sum(last - self._before.get(process, 0) for process, last in list(self._ticks.items()))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def _look(self) -> None:
+        resident = 0
+        for pid in tree(self.root)[0 if self.itself else 1 :]:
+            with suppress(OSError):
+                fields = _fields((_PROC / str(pid) / "stat").read_text())
+                self._ticks[pid, int(fields[19])] = int(fields[11]) + int(fields[12])
+                resident += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+        self.highest = max(self.highest, resident)
 
 
 class Meter:
@@ -35,6 +82,8 @@ class Meter:
             with suppress(OSError):
                 (_PROC / str(pid) / "clear_refs").write_text("5")  # forget the high-water mark of memory
         self._cpu, self._own = cpu_seconds(tree(os.getpid())), time.process_time()
+        self._watch = Watch(os.getpid())
+        weakref.finalize(self, self._watch.stop)
 
     def read(self) -> dict[str, float]:
         """What was used, by name; seconds and bytes.
@@ -47,7 +96,10 @@ class Meter:
         found = self._spark_counters() | {"driver_cpu_seconds": round(time.process_time() - self._own, 3)}
         processes = tree(os.getpid())
         if processes:
-            found["cpu_seconds"] = round(cpu_seconds(processes) - self._cpu, 3)
+            # Each count misses something, and neither counts anything twice: the first knows what was too short to
+            # be seen and was waited for, the second what nobody waited for.
+            counts = cpu_seconds(processes) - self._cpu, self._watch.cpu_seconds()
+            found["cpu_seconds"] = round(max(counts), 3)
             names = {pid: _name(pid) for pid in processes if pid != os.getpid()}
             found["driver_peak_bytes"] = _highest([os.getpid()])
             found["jvm_peak_bytes"] = _highest(pid for pid, name in names.items() if name == "java")

@@ -44,6 +44,45 @@ def test_living_and_ended_children_are_counted_once() -> None:
     assert ended - living < 0.28
 
 
+#: Has a child that burns CPU and that nobody waits for: the system adds its time to nobody's.
+IGNORING = """
+import signal, subprocess, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+print(child.stdout.readline(), end="", flush=True)
+sys.stdin.readline()
+child.stdin.close()
+while child.stdout.read(): pass
+print("ended", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="no /proc")
+def test_children_that_nobody_waits_for_are_counted_too() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", IGNORING, BURNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    plain = usage.cpu_seconds(usage.tree(parent.pid))
+    watch = usage.Watch(parent.pid, every=0.02)
+    assert parent.stdout.readline() == "done\n"
+    seen = watch.cpu_seconds()
+    assert seen >= 0.28
+    parent.stdin.write("\n")
+    parent.stdin.flush()
+    assert parent.stdout.readline() == "ended\n"
+    assert watch.cpu_seconds() >= seen
+    # Without the watch that time is gone; the parent has had some of its own.
+    own = usage.cpu_seconds([parent.pid]) - plain
+    assert watch.cpu_seconds() >= own + 0.25
+    watch.stop()
+    parent.communicate("")
+    watch.join(5)
+    assert not watch.is_alive()
+
+
 @pytest.mark.spark
 def test_a_meter_reads_the_tasks_between(spark: Any) -> None:
     spark.range(0, 10, 1, 3).repartition(2).count()

@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -28,7 +27,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pretrain_data.usage import tree
+from pretrain_data.usage import Watch, tree
 
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 POLL_SECONDS = 0.1
@@ -77,10 +76,11 @@ def measure(command: Sequence[str | Path], cwd: Path | None = None, **environmen
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
         )
-        watch = _Watch()
+        watch = Watch(os.getpid(), POLL_SECONDS, itself=False)  # orphans are below us, and no more below the command
         code = child.wait()
         seconds = time.monotonic() - began
         watch.stop()
+        watch.join()
         _reap_orphans()
         if code:
             output.seek(0)
@@ -100,34 +100,6 @@ def _reap_orphans() -> None:
     with suppress(ChildProcessError):
         while True:
             os.waitpid(-1, 0)
-
-
-class _Watch(threading.Thread):
-    """Looks at the memory and the CPU time of all processes below this one."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.highest, self._over = 0, threading.Event()
-        self._ticks: dict[tuple[int, int], int] = {}  # by process number and start: user and system time
-        self.start()
-
-    def run(self) -> None:
-        page = os.sysconf("SC_PAGE_SIZE")
-        while not self._over.wait(POLL_SECONDS):
-            resident = 0
-            for pid in tree(os.getpid())[1:]:  # orphans are below us, and no more below the command
-                with suppress(OSError):
-                    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                    self._ticks[pid, int(fields[19])] = int(fields[11]) + int(fields[12])
-                    resident += int(fields[21]) * page
-            self.highest = max(self.highest, resident)
-
-    def cpu_seconds(self) -> float:
-        return sum(self._ticks.values()) / os.sysconf("SC_CLK_TCK")
-
-    def stop(self) -> None:
-        self._over.set()
-        self.join()
 
 
 def in_turns(cases: dict[str, Callable[[], Used]], times: int = 3) -> dict[str, list[Used]]:
