@@ -3,9 +3,9 @@
     python scripts/faults.py CONFIG --work DIR --kills 50 [--minutes 4] [--set KEY=VALUE]…
 
 A workspace meets one kill in each stage: a SIGKILL to the driver, to the JVM that runs the tasks, to an executor
-(where --set spark.master=local-cluster[2,1,1024] or the like makes them processes of their own) or to a Python
-worker, at a random moment of the stage. A run that died is started again in the same workspace and goes on where
-it was. In the end it comes through without another kill, `verify` reads every byte, and every file is
+(where --set spark.master=local-cluster[2,1,1024] or the like makes them processes of their own), to a Python
+worker or to the daemon that workers are forked from, at a random moment of the stage. --stages leaves out all but
+some. A run that died is started again in the same workspace and goes on where it was. In the end it comes through without another kill, `verify` reads every byte, and every file is
 compared with the undisturbed run's. Prints a line a kill and a table; exit code 1 where a file differs or a document is
 lost. What was done stands in DIR/kills.jsonl: with --minutes the script ends early and, called again, goes on.
 """
@@ -28,6 +28,9 @@ from typing import Any
 
 POLL_SECONDS = 0.05
 PATIENCE = 600.0  # seconds that a run may take
+TARGETS = ("driver", "jvm", "executor", "daemon", "worker")
+#: What the daemon that Python workers are forked from, and so each worker, has in its command line.
+DAEMONS = ("pretrain_data.daemon", "pyspark.daemon", "pyspark.worker")
 
 
 class Run:
@@ -62,7 +65,7 @@ class Run:
             time.sleep(POLL_SECONDS)
 
     def kill(self, target: str) -> bool:
-        """SIGKILL to one process of a kind; False where there is none now."""
+        """SIGKILL to one process of a kind, the youngest; False where there is none now."""
         pids = self.processes()[target]
         try:
             for pid in pids[-1:]:
@@ -73,25 +76,28 @@ class Run:
 
     def processes(self) -> dict[str, list[int]]:
         """Process ids of the session by kind, orphans of a dead driver among them."""
-        found: dict[str, list[int]] = {"driver": [], "jvm": [], "executor": [], "worker": []}
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
+        found: dict[str, list[int]] = {target: [] for target in TARGETS}
+        parents: dict[int, int] = {}
+        for pid in sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
             try:
-                session = int((entry / "stat").read_text().rpartition(")")[2].split()[3])
-                name = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                name = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except (OSError, ValueError, IndexError):
                 continue  # gone between the listing and the reading
-            if session != self.process.pid:
+            if int(fields[3]) != self.process.pid or fields[0] == "Z":
                 continue
-            if int(entry.name) == self.process.pid:
-                found["driver"].append(int(entry.name))
-            elif "pyspark.daemon" in name or "pyspark.worker" in name:
-                found["worker"].append(int(entry.name))
+            parents[pid] = int(fields[1])
+            if pid == self.process.pid:
+                found["driver"].append(pid)
+            elif any(module in name for module in DAEMONS):
+                found["worker"].append(pid)
             elif "CoarseGrainedExecutorBackend" in name:
-                found["executor"].append(int(entry.name))
+                found["executor"].append(pid)
             elif "org.apache.spark.deploy.SparkSubmit" in name:
-                found["jvm"].append(int(entry.name))
+                found["jvm"].append(pid)
+        # A daemon's command line is that of the workers forked from it: it is the one that the JVM started.
+        found["daemon"] = [pid for pid in found["worker"] if parents[pid] not in found["worker"]]
+        found["worker"] = [pid for pid in found["worker"] if pid not in found["daemon"]]
         return found
 
     def end(self) -> None:
@@ -142,8 +148,10 @@ def contents(workspace: Path) -> dict[str, str]:
 class Faults:
     """The whole test: what is asked for, and what was done so far (DIR/kills.jsonl)."""
 
-    def __init__(self, config: Path, work: Path, seed: int, overrides: list[str]) -> None:
-        self.config, self.work, self.seed, self.overrides = config, work, seed, overrides
+    def __init__(
+        self, config: Path, work: Path, seed: int, overrides: list[str], only: Collection[str] = ()
+    ) -> None:
+        self.config, self.work, self.seed, self.overrides, self.only = config, work, seed, overrides, only
         self.log = work / "kills.jsonl"
         self.stages: dict[str, float] = {}  # in running order, with the seconds that each took undisturbed
 
@@ -167,6 +175,8 @@ class Faults:
         workspace = self.work / f"disturbed-{number}"
         rng = random.Random(f"{self.seed}-{number}")
         plan = {stage: (targets[(number + i) % len(targets)], rng.random()) for i, stage in enumerate(self.stages)}
+        if self.only:
+            plan = {stage: fate for stage, fate in plan.items() if stage in self.only}
         had = {entry["stage"] for entry in self.done() if entry["workspace"] == number}
         run: Run | None = None
         runs: list[Run] = []
@@ -213,14 +223,16 @@ def main() -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder for the workspaces and the log")
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--targets", default="driver,jvm,worker", help="of driver, jvm, executor, worker; in turn")
+    parser.add_argument("--targets", default="driver,jvm,daemon,worker", help=f"of {', '.join(TARGETS)}; in turn")
+    parser.add_argument("--stages", default="", help="kill in these alone, with commas between; default: in all")
     parser.add_argument("--minutes", type=float, default=1e6, help="end after so long; called again it goes on")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + arguments.minutes * 60
-    faults = Faults(arguments.config, arguments.work.resolve(), arguments.seed, arguments.overrides)
+    only = [name for name in arguments.stages.split(",") if name]
+    faults = Faults(arguments.config, arguments.work.resolve(), arguments.seed, arguments.overrides, only)
     faults.undisturbed()
     while True:
         log = faults.done()
