@@ -1,8 +1,8 @@
 """What a run says while it works, on the standard error: plain lines, or JSON objects for a log collector.
 
 `PRETRAIN_DATA_LOG=json` chooses the latter: time (UTC, RFC 3339), run (the same for all lines of a process), level
-(info, warning, error), stage and partition (a shard's name) where the line is about one, message. An environment variable, since it
-belongs to where a job runs and not to what it makes.
+(info, warning, error), stage and partition (a shard's name) where the line is about one, message. An environment
+variable, since it belongs to where a job runs and not to what it makes.
 """
 
 from __future__ import annotations

@@ -42,10 +42,10 @@ from pretrain_data.lock import held
 from pretrain_data.manifest import complete, describe
 from pretrain_data.progress import Say, ShardProgress, TaskProgress
 from pretrain_data.reuse import changes, linked, shard_inputs, take_over, write_shards
+from pretrain_data.seal import sealed
 from pretrain_data.shardrun import run_shard
 from pretrain_data.stage import OrderStage, Shard, SourceStage, Stage, StageRun
 from pretrain_data.usage import Meter
-from pretrain_data.verify import EMPTY
 from pretrain_data.writer import write_atomically
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Pipeline:
         self.workspace = config.workspace
         self._spark = spark
         self._own_spark = False
+        self._held = False
         self.lineage = lineage.of_environment(self.say)
 
     # --- what a user calls ----------------------------------------------------------------------
@@ -98,7 +99,7 @@ class Pipeline:
         Raises Busy where another run still holds the workspace after `wait` seconds.
         """
         names = self._between(first, last)
-        with storage(self.workspace), held(self.workspace, wait, self.say):
+        with storage(self.workspace), self.holding(wait):
             try:
                 for name in names:
                     with self.lineage.stage(name):
@@ -106,6 +107,22 @@ class Pipeline:
                     yield outcome
             finally:
                 self._stop()
+
+    @contextmanager
+    def holding(self, wait: float = 0.0) -> Iterator[None]:
+        """Hold the workspace over several calls of this pipeline, so that no other run comes between them.
+
+        Raises Busy where another run still holds it after `wait` seconds.
+        """
+        if self._held:
+            yield
+            return
+        with held(self.workspace, wait, self.say):
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
 
     def status(self) -> list[dict[str, Any]]:
         """State of each configured stage: "up to date", "out of date" or "missing"."""
@@ -118,7 +135,7 @@ class Pipeline:
                 row["state"] = "missing" if manifest is None else "out of date"
             elif manifest is not None:
                 try:
-                    fresh = manifest["fingerprint"] == self._fingerprint(name, self.source(name))
+                    fresh = manifest.get("fingerprint") == self._fingerprint(name, self.source(name))
                     row["state"] = "up to date" if fresh else "out of date"
                 except InputError as error:
                     row["state"], row["error"] = "out of date", str(error)
@@ -128,7 +145,7 @@ class Pipeline:
 
     def leftovers(self, older_than: float, delete: bool) -> list[Leftover]:
         """What nothing in the workspace refers to; deleted where asked. See `leftovers.find`."""
-        with held(self.workspace, 0.0, self.say):
+        with self.holding():
             found = leftovers.find(self.workspace, self._resumable(), older_than)
             if delete:
                 leftovers.remove(found)
@@ -164,7 +181,7 @@ class Pipeline:
         maker = maker_fingerprint(stage, self.config.seed)
         final = self.workspace / name
         manifest = read_manifest(final) if not force else None
-        if manifest is not None and manifest["fingerprint"] == fingerprint and complete(final, manifest):
+        if manifest is not None and manifest.get("fingerprint") == fingerprint and complete(final, manifest):
             return Outcome(name, "up to date", manifest)
 
         started, clock = datetime.now(UTC), time.monotonic()
@@ -212,7 +229,7 @@ class Pipeline:
         manifest["seconds"] = round(time.monotonic() - clock, 3)
         manifest["files"] = self._other_files(staging, entries, run, final)
         manifest["usage"] = meter.read()
-        write_atomically(staging / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
+        write_atomically(staging / MANIFEST, sealed(json.dumps(manifest, ensure_ascii=False, indent=1)))
         publish(staging, final)
         self.lineage.done(manifest)
         kept, dropped = manifest["documents"], manifest["dropped"]
@@ -286,7 +303,7 @@ class Pipeline:
     def _other_files(self, staging: Path, entries: list[dict[str, Any]], run: StageRun, final: Path) -> dict[str, Any]:
         """Size and checksum of what lies in the output beside its shards; of what is linked from `final`, as known."""
         shards = {f"{kind}/{e['name']}.parquet" for e in entries for kind in ("documents", "dropped")}
-        others = [name for name in inventory.files(staging) if name not in shards and not name.endswith(EMPTY)]
+        others = [name for name in inventory.files(staging) if name not in shards]
         known = linked(final, staging, others) | {name: run.files[name] for name in others if name in run.files}
         fresh = inventory.stamps(self.spark, staging, [name for name in others if name not in known], run.tasks)
         return dict(sorted((known | fresh).items()))

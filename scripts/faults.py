@@ -5,9 +5,10 @@
 A workspace meets one kill in each stage: a SIGKILL to the driver, to the JVM that runs the tasks, to an executor
 (where --set spark.master=local-cluster[2,1,1024] or the like makes them processes of their own), to a Python
 worker or to the daemon that workers are forked from, at a random moment of the stage. --stages leaves out all but
-some. A run that died is started again in the same workspace and goes on where it was. In the end it comes through without another kill, `verify` reads every byte, and every file is
-compared with the undisturbed run's. Prints a line a kill and a table; exit code 1 where a file differs or a document is
-lost. What was done stands in DIR/kills.jsonl: with --minutes the script ends early and, called again, goes on.
+some. A run that died is started again in the same workspace and goes on where it was. In the end it comes through
+without another kill, `verify` reads every byte, and every file is compared with the undisturbed run's. Prints a line a
+kill and a table; exit code 1 where a file differs or a document is lost. What was done stands in DIR/kills.jsonl: with
+--minutes the script ends early and, called again, goes on.
 """
 
 from __future__ import annotations
@@ -148,9 +149,7 @@ def contents(workspace: Path) -> dict[str, str]:
 class Faults:
     """The whole test: what is asked for, and what was done so far (DIR/kills.jsonl)."""
 
-    def __init__(
-        self, config: Path, work: Path, seed: int, overrides: list[str], only: Collection[str] = ()
-    ) -> None:
+    def __init__(self, config: Path, work: Path, seed: int, overrides: list[str], only: Collection[str] = ()) -> None:
         self.config, self.work, self.seed, self.overrides, self.only = config, work, seed, overrides, only
         self.log = work / "kills.jsonl"
         self.stages: dict[str, float] = {}  # in running order, with the seconds that each took undisturbed
