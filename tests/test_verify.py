@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from toys import TOYS
 
 from pretrain_data.config import load_config
 from pretrain_data.dataset import MANIFEST
+from pretrain_data.errors import InputError
 from pretrain_data.pipeline import Pipeline
+from pretrain_data.seal import sealed
 from pretrain_data.verify import verify
 
 pytestmark = pytest.mark.spark
@@ -50,7 +53,8 @@ def flip(path: Path) -> None:
 def edit(change: Callable[[dict[str, Any]], None], path: Path) -> None:
     manifest = json.loads(path.read_text(encoding="utf-8"))
     change(manifest)
-    path.write_text(json.dumps(manifest), encoding="utf-8")
+    del manifest["checksum"]
+    path.write_text(sealed(json.dumps(manifest, indent=1)), encoding="utf-8")
 
 
 def test_a_whole_workspace_has_no_problem(workspace: Path) -> None:
@@ -59,16 +63,46 @@ def test_a_whole_workspace_has_no_problem(workspace: Path) -> None:
 
 
 def test_any_flipped_byte_is_found(workspace: Path) -> None:
-    files = [p for name in STAGES for p in (workspace / name).rglob("*") if p.is_file() and p.name != MANIFEST]
-    checked = [p for p in files if p.stat().st_size and p.name != "part-empty.parquet"]
-    assert {p.suffix for p in checked} == {".parquet", ".jsonl"}
-    for path in checked:
+    files = [p for name in STAGES for p in (workspace / name).rglob("*") if p.is_file()]
+    assert {p.name for p in files} >= {MANIFEST, "_shards.jsonl", "part-empty.parquet", "part-00000.parquet"}
+    for path in files:
         whole = path.read_bytes()
         flip(path)
         stage = path.relative_to(workspace).parts[0]
         inside = str(path.relative_to(workspace / stage))
         assert found(workspace) == [(stage, inside, "its bytes have changed since it was written")]
         path.write_bytes(whole)
+
+
+def test_every_byte_of_a_manifest_counts(workspace: Path) -> None:
+    manifest = workspace / "short" / MANIFEST
+    whole = manifest.read_bytes()
+    choose = random.Random(3)
+    for at in [0, len(whole) - 1, *choose.sample(range(len(whole)), 100)]:
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << choose.randrange(8)
+        manifest.write_bytes(bytes(flipped))
+        (one,) = [(path, what) for stage, path, what in found(workspace, quick=True) if stage == "short"]
+        assert one[0] == MANIFEST, at
+        assert "broken" in one[1] or "have changed" in one[1], at
+    for other in (b"{}", b"[]", b"", whole + b"\n", whole.replace(b'"checksum"', b'"chacksum"')):
+        manifest.write_bytes(other)
+        assert [path for stage, path, _ in found(workspace) if stage == "short"] == [MANIFEST]
+
+
+def test_a_run_over_a_manifest_of_no_use_makes_the_stage_anew(workspace: Path, tmp_path: Path, spark: Any) -> None:
+    before = {p: p.read_bytes() for p in workspace.rglob("*.parquet")}
+    (workspace / "lines" / MANIFEST).write_text("{}")
+    for broken in (b'{"stage": "\xff"}', b"[1]"):
+        (workspace / "short" / MANIFEST).write_bytes(broken)
+        with pytest.raises(InputError, match=r"_manifest\.json: broken.*--force"):
+            list(pipeline(tmp_path, spark).run())
+    (workspace / "lines" / MANIFEST).write_text("{}")
+    with pytest.raises(InputError, match=r"_manifest\.json: broken \(KeyError: 'shards'\).*--force"):
+        list(pipeline(tmp_path, spark).run(first="short"))
+    list(pipeline(tmp_path, spark).run(force=True))
+    assert found(workspace) == []
+    assert {p: p.read_bytes() for p in workspace.rglob("*.parquet")} == before
 
 
 def test_missing_extra_and_cut_files_are_found_even_quickly(workspace: Path) -> None:
