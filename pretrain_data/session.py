@@ -33,6 +33,8 @@ DEFAULTS = {
     "spark.python.daemon.module": "pretrain_data.daemon",
     "spark.python.worker.faulthandler.enabled": "true",
     "spark.sql.parquet.compression.codec": "zstd",
+    # Spark's own leaves out the keys of Azure's stores, which then stand in event logs and in the UI.
+    "spark.redaction.regex": "(?i)secret|password|passphrase|token|credential|access[.]?key|account[.]key|api[._-]?key",
 }
 
 #: In local mode the JVM optimises only what runs ten times as often as it would ask for. Most of what it compiles is
