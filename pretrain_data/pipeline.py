@@ -143,10 +143,17 @@ class Pipeline:
             rows.append(row)
         return rows
 
-    def leftovers(self, older_than: float, delete: bool) -> list[Leftover]:
-        """What nothing in the workspace refers to; deleted where asked. See `leftovers.find`."""
+    def leftovers(self, older_than: float, delete: bool, strays: bool = False) -> list[Leftover]:
+        """What dead runs left in the workspace; deleted where asked. See `leftovers.find`.
+
+        With `strays` also what lies in the outputs of the configured stages and isn't in their manifests, whoever put
+        it there.
+        """
+        if not self.workspace.is_dir():
+            return []
         with self.holding():
-            found = leftovers.find(self.workspace, self._resumable(), older_than)
+            outputs = [self.workspace / name for name in self.stages] if strays else []
+            found = leftovers.find(self.workspace, self._resumable(), older_than, outputs)
             if delete:
                 leftovers.remove(found)
         return found

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pretrain_data import daemon
+from pretrain_data import daemon, localdirs
 from pretrain_data.config import SparkConfig
 from pretrain_data.errors import PretrainDataError
 from pretrain_data.stages import ORDER
@@ -91,6 +91,8 @@ def start(config: SparkConfig, app_name: str, stages: Iterable[str] = ()) -> Spa
         wanted["spark.driver.memory"] = config.driver_memory
         if config.master.startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+            if "spark.local.dir" not in config.conf:
+                localdirs.give_own()
             quiet = f"-Dlog4j2.configurationFile=file:{LOGGING}"
             wanted["spark.driver.extraJavaOptions"] = (
                 f"{quiet} {JIT} {wanted.get('spark.driver.extraJavaOptions', '')}".strip()

@@ -92,12 +92,7 @@ def _lineage(name: str, manifest: dict[str, Any], before: dict[str, Any]) -> Ite
 
 
 def _files(name: str, folder: Path, manifest: dict[str, Any], quick: bool, threads: int) -> list[Problem]:
-    wanted: dict[str, tuple[dict[str, Any], int | None]] = {}
-    for shard in manifest["shards"]:
-        for kind, rows in (("documents", shard["rows"]), ("dropped", shard["dropped"])):
-            if shard[f"{kind}_file"] is not None:
-                wanted[f"{kind}/{shard['name']}.parquet"] = (shard[f"{kind}_file"], rows)
-    wanted |= {path: (stamp, None) for path, stamp in manifest["files"].items()}
+    wanted = _listed(manifest)
 
     def check(path: str) -> Problem | None:
         stamp, rows = wanted[path]
@@ -122,5 +117,28 @@ def _files(name: str, folder: Path, manifest: dict[str, Any], quick: bool, threa
         problems = [p for p in pool.map(check, sorted(wanted)) if p is not None]
     for path in inventory.files(folder):
         if path not in wanted:
-            problems.append(Problem(name, path, "not in the manifest", f"move it out of {folder}, or delete it"))
+            remedy = f"move it out of {folder}, or let `pretrain-data gc CONFIG --delete` remove it"
+            problems.append(Problem(name, path, "not in the manifest", remedy))
     return problems
+
+
+def strays(folder: Path) -> list[Path]:
+    """Files of a stage's output that its manifest doesn't name; none where the manifest itself is not to be trusted."""
+    try:
+        manifest = read_manifest(folder)
+    except InputError:
+        return []
+    if manifest is None or not is_sealed((folder / MANIFEST).read_bytes()):
+        return []
+    listed = _listed(manifest)
+    return [folder / path for path in inventory.files(folder) if path not in listed]
+
+
+def _listed(manifest: dict[str, Any]) -> dict[str, tuple[dict[str, Any], int | None]]:
+    """By path each file of an output: its size and checksum, and its rows where it is a shard."""
+    found: dict[str, tuple[dict[str, Any], int | None]] = {}
+    for shard in manifest["shards"]:
+        for kind, rows in (("documents", shard["rows"]), ("dropped", shard["dropped"])):
+            if shard[f"{kind}_file"] is not None:
+                found[f"{kind}/{shard['name']}.parquet"] = (shard[f"{kind}_file"], rows)
+    return found | {path: (stamp, None) for path, stamp in manifest["files"].items()}

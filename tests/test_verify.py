@@ -161,3 +161,33 @@ def test_leftovers_go_and_what_can_be_gone_on_with_stays(workspace: Path, tmp_pa
     assert (workspace / ".staging" / resumable / "documents" / "part-00000.parquet").exists()
     os.utime(workspace / "short" / MANIFEST)
     assert found(workspace) == []
+
+
+def test_strays_among_outputs_go_when_asked_for_alone(workspace: Path, tmp_path: Path) -> None:
+    """A file that a reader of the folder would take for documents; a night leaves it to whoever put it there."""
+    stray = workspace / "short" / "documents" / "part-00077.parquet"
+    stray.write_bytes(b"PAR1")
+    p = pipeline(tmp_path)
+    assert p.leftovers(0, delete=True) == []
+    assert [(f.path, f.bytes, f.why) for f in p.leftovers(0, delete=False, strays=True)] == [
+        (stray, 4, "not in the manifest of its stage")
+    ]
+    assert stray.exists()
+    p.leftovers(0, delete=True, strays=True)
+    assert found(workspace) == []
+    # Where a manifest is broken all would be strays: nothing is touched.
+    whole = (workspace / "short" / MANIFEST).read_bytes()
+    for broken in (whole[:-9], whole.replace(b"part-00000", b"part-00009")):
+        (workspace / "short" / MANIFEST).write_bytes(broken)
+        assert p.leftovers(0, delete=True, strays=True) == []
+    (workspace / "short" / MANIFEST).unlink()
+    assert p.leftovers(0, delete=True, strays=True) == []
+    (workspace / "short" / MANIFEST).write_bytes(whole)
+    assert found(workspace) == []
+
+
+def test_nothing_is_made_where_no_run_was(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a")
+    assert pipeline(tmp_path).leftovers(0, delete=True, strays=True) == []
+    assert not (tmp_path / "w").exists()
