@@ -35,7 +35,7 @@ def find(workspace: Path, resumable: set[str], older_than: float = 0.0, outputs:
     found = {leftover.path: leftover for leftover in _candidates(workspace, resumable)}
     for path in (path for folder in outputs for path in strays(folder)):
         found.setdefault(path, Leftover(path, _size(path), "not in the manifest of its stage"))
-    return [leftover for leftover in found.values() if _changed(leftover.path) <= newest]
+    return sorted((f for f in found.values() if _changed(f.path) <= newest), key=lambda f: f.path)
 
 
 def remove(leftovers: list[Leftover]) -> None:
