@@ -4,8 +4,8 @@
 
 A workspace meets one kill in each stage: a SIGKILL to the driver, to the JVM that runs the tasks, to an executor
 (where --set spark.master=local-cluster[2,1,1024] or the like makes them processes of their own), to a Python
-worker or to the daemon that workers are forked from, at a random moment of the stage. --stages leaves out all but
-some. A run that died is started again in the same workspace and goes on where it was. In the end it comes through
+worker or to the daemon that workers are forked from, at a random moment of the stage. --stages names
+others, some more than once. A run that died is started again in the same workspace and goes on where it was. In the end it comes through
 without another kill, `verify` reads every byte, and every file is compared with the undisturbed run's. Prints a line a
 kill and a table; exit code 1 where a file differs or a document is lost. What was done stands in DIR/kills.jsonl: with
 --minutes the script ends early and, called again, goes on.
@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,7 @@ def contents(workspace: Path) -> dict[str, str]:
 class Faults:
     """The whole test: what is asked for, and what was done so far (DIR/kills.jsonl)."""
 
-    def __init__(self, config: Path, work: Path, seed: int, overrides: list[str], only: Collection[str] = ()) -> None:
+    def __init__(self, config: Path, work: Path, seed: int, overrides: list[str], only: Sequence[str] = ()) -> None:
         self.config, self.work, self.seed, self.overrides, self.only = config, work, seed, overrides, only
         self.log = work / "kills.jsonl"
         self.stages: dict[str, float] = {}  # in running order, with the seconds that each took undisturbed
@@ -170,19 +170,19 @@ class Faults:
             file.write(json.dumps(entry) + "\n")
 
     def workspace(self, number: int, targets: list[str], end: float) -> bool:
-        """One kill in each stage that has had none in this workspace, then the comparison; False at the end of time."""
+        """The kills that this workspace has not had yet, then the comparison; False at the end of time."""
         workspace = self.work / f"disturbed-{number}"
         rng = random.Random(f"{self.seed}-{number}")
-        plan = {stage: (targets[(number + i) % len(targets)], rng.random()) for i, stage in enumerate(self.stages)}
-        if self.only:
-            plan = {stage: fate for stage, fate in plan.items() if stage in self.only}
-        had = {entry["stage"] for entry in self.done() if entry["workspace"] == number}
+        order = list(self.stages)
+        slots = sorted((name for name in self.only or order if name in order), key=order.index)
+        plan = [(stage, targets[(number + i) % len(targets)], rng.random()) for i, stage in enumerate(slots)]
+        had = Counter(entry["stage"] for entry in self.done() if entry["workspace"] == number)
         run: Run | None = None
         runs: list[Run] = []
-        order = list(self.stages)
         try:
-            for stage, (target, share) in plan.items():
-                if stage in had:
+            for stage, target, share in plan:
+                if had[stage]:
+                    had[stage] -= 1
                     continue
                 if time.monotonic() > end:
                     return False
@@ -223,7 +223,9 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="folder for the workspaces and the log")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--targets", default="driver,jvm,daemon,worker", help=f"of {', '.join(TARGETS)}; in turn")
-    parser.add_argument("--stages", default="", help="kill in these alone, with commas between; default: in all")
+    parser.add_argument(
+        "--stages", default="", help="with commas between; one named twice is killed twice; default: all"
+    )
     parser.add_argument("--minutes", type=float, default=1e6, help="end after so long; called again it goes on")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
