@@ -4,11 +4,11 @@
 
 A workspace meets one kill in each stage: a SIGKILL to the driver, to the JVM that runs the tasks, to an executor
 (where --set spark.master=local-cluster[2,1,1024] or the like makes them processes of their own), to a Python
-worker or to the daemon that workers are forked from, at a random moment of the stage. --stages names
-others, some more than once. A run that died is started again in the same workspace and goes on where it was. In the end it comes through
-without another kill, `verify` reads every byte, and every file is compared with the undisturbed run's. Prints a line a
-kill and a table; exit code 1 where a file differs or a document is lost. What was done stands in DIR/kills.jsonl: with
---minutes the script ends early and, called again, goes on.
+worker or to the daemon that workers are forked from, at a random moment of the stage. --stages names other stages,
+some more than once. A run that died is started again in the same workspace and goes on where it was. In the end it
+comes through without another kill, `verify` reads every byte, and every file is compared with the undisturbed run's.
+Prints a line a kill and a table; exit code 1 where a file differs or a document is lost. What was done stands in
+DIR/kills.jsonl: with --minutes the script ends early and, called again, goes on.
 """
 
 from __future__ import annotations
