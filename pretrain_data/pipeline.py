@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JError
 
-from pretrain_data import inventory, leftovers, lineage, session
+from pretrain_data import inventory, leftovers, lineage, passes, session
 from pretrain_data.accounting import check, check_errors, entries_of, never_empty, sidecars
 from pretrain_data.commit import publish
 from pretrain_data.config import PipelineConfig
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 #: Times that the shards left over are tried again after a worker has died; see `shardrun`.
 SECOND_TRIES = 4
+#: Shards that an error names; as many are at work as there are cores.
+MOST_NAMED = 16
 
 
 @dataclass(frozen=True)
@@ -204,10 +206,10 @@ class Pipeline:
             if not force:
                 run.unchanged, run.gone = changes(final, maker, inputs)
                 run.take_over = lambda names: take_over(final, staging, maker, inputs, names)
-        with errors_from_workers(), TaskProgress(name, self.spark, self.say):
+        with self._over_all(stage, run):
             stage.prepare(run)
         if isinstance(stage, OrderStage):
-            with errors_from_workers(), TaskProgress(name, self.spark, self.say):
+            with self._over_all(stage, run):
                 stage.write(run, staging)
             entries = entries_of(self._blocks(run, staging))
         else:
@@ -243,6 +245,21 @@ class Pipeline:
         self.note(f"{name}: done in {manifest['seconds']:.1f} s, {kept:,} documents kept, {dropped:,} dropped")
         return Outcome(name, "done", manifest)
 
+    @contextmanager
+    def _over_all(self, stage: Stage[Any], run: StageRun) -> Iterator[None]:
+        """Around what a stage does with all of its input; a worker's death there names the shards at work."""
+        shutil.rmtree(run.scratch / passes.FOLDER, ignore_errors=True)  # of an earlier run that died
+        try:
+            with errors_from_workers(), TaskProgress(stage.name, self.spark, self.say):
+                yield
+        except WorkerDied as error:
+            if not (begun := passes.at_work(run.scratch)):
+                raise
+            raise WorkerDied(
+                f"stage {stage.name}: {error}; at work were {', '.join(begun[:MOST_NAMED])} of "
+                f"{run.source.path}. Run again; if it ends there again, a document of these is at fault"
+            ) from error
+
     def _stage_run(self, name: str, source: Dataset, staging: Path) -> StageRun:
         run = StageRun(
             spark=self.spark,
@@ -253,6 +270,7 @@ class Pipeline:
             seed=stage_seed(self.config.seed, name),
             partitions=self.config.spark.partitions or max(2, min(len(source.shards), 2000)),
             tasks=self.config.spark.partitions,
+            stall_seconds=self.stages[name].config.stall_seconds,
             say=lambda line: self.say(f"{name}: {line}"),
         )
         run.scratch.mkdir(parents=True, exist_ok=True)
