@@ -53,7 +53,8 @@ class Run:
         """Wait until the stage is at work; False where the run ends before, or is past it."""
         end = time.monotonic() + PATIENCE
         while self.alive() and time.monotonic() < end:
-            at_work = stage_at_work(self.workspace)
+            # A run that died left its staging folder: without a JVM the next one hasn't come to it yet.
+            at_work = stage_at_work(self.workspace) if self.processes()["jvm"] else ""
             if at_work == stage or at_work in later:
                 return at_work == stage
             time.sleep(POLL_SECONDS)
@@ -65,15 +66,18 @@ class Run:
         while self.alive() and time.monotonic() < end and stage_at_work(self.workspace) == stage:
             time.sleep(POLL_SECONDS)
 
-    def kill(self, target: str) -> bool:
-        """SIGKILL to one process of a kind, the youngest; False where there is none now."""
-        pids = self.processes()[target]
-        try:
-            for pid in pids[-1:]:
-                os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return False
-        return bool(pids)
+    def kill(self, target: str, stage: str) -> bool:
+        """SIGKILL to one process of a kind, the youngest, as soon as there is one; False where the stage has none."""
+        while self.alive() and stage_at_work(self.workspace) == stage:
+            pids = self.processes()[target]
+            try:
+                for pid in pids[-1:]:
+                    os.kill(pid, signal.SIGKILL)
+                    return True
+            except ProcessLookupError:
+                continue  # gone between the listing and the kill
+            time.sleep(POLL_SECONDS)
+        return False
 
     def processes(self) -> dict[str, list[int]]:
         """Process ids of the session by kind, orphans of a dead driver among them."""
@@ -194,7 +198,7 @@ class Faults:
                     continue
                 run.stay(stage, share * self.stages[stage])
                 within = stage_at_work(workspace)
-                killed = run.kill(target)
+                killed = run.kill(target, stage)
                 self.note(workspace=number, stage=stage, target=target, killed=killed, within=within)
                 print(f"workspace {number}: {stage}: {target} {'killed' if killed else 'not there'}", flush=True)
                 # Where a worker or an executor dies the run may go on by itself; a dead driver's run may not.

@@ -120,7 +120,7 @@ def test_no_secret_is_written_or_said(tmp_path: Path) -> None:
         "workspace": "w",
         "env": {"STORE_KEY": None},
         "spark": {"master": "local[1]", "driver_memory": "512m", "event_log": "events", "conf": conf},
-        "stages": {"ingest": {"input": "in.jsonl"}, "pii": {}},
+        "stages": {"ingest": {"input": "*.[jp]*", "max_error_rate": 0.001}, "pii": {}},
     }
     (tmp_path / "c.yaml").write_text(json.dumps(config))
     environment = {**os.environ, **dict.fromkeys(WHERE, SECRET), "PYTHONPATH": str(ROOT)}
@@ -135,7 +135,8 @@ def test_no_secret_is_written_or_said(tmp_path: Path) -> None:
         )  # fmt: skip
         assert (done.returncode == 0) == (expected == 0), done.stderr[-2000:]
         said += done.stdout + done.stderr
-        (tmp_path / "in.jsonl").write_text("no JSON\n" * 20)  # more errors than are let pass
+        for i in range(11):  # more errors than are let pass
+            (tmp_path / f"{i}.pdf").write_text("%PDF-1.4 and no more")
     assert "max_error_rate" in said
     assert SECRET not in said
     files = [p for p in tmp_path.rglob("*") if p.is_file()]

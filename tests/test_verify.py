@@ -70,7 +70,9 @@ def test_any_flipped_byte_is_found(workspace: Path) -> None:
         flip(path)
         stage = path.relative_to(workspace).parts[0]
         inside = str(path.relative_to(workspace / stage))
-        assert found(workspace) == [(stage, inside, "its bytes have changed since it was written")]
+        ((*where, what),) = (problem for problem in found(workspace) if problem[0] == stage)
+        assert where == [stage, inside]
+        assert what == "its bytes have changed since it was written" or (path.name == MANIFEST and "broken" in what)
         path.write_bytes(whole)
 
 
