@@ -94,12 +94,12 @@ class Run:
             parents[pid] = int(fields[1])
             if pid == self.process.pid:
                 found["driver"].append(pid)
-            elif any(module in name for module in DAEMONS):
-                found["worker"].append(pid)
-            elif "CoarseGrainedExecutorBackend" in name:
+            elif "CoarseGrainedExecutorBackend" in name:  # JVMs first: a setting of theirs names the daemon's module
                 found["executor"].append(pid)
             elif "org.apache.spark.deploy.SparkSubmit" in name:
                 found["jvm"].append(pid)
+            elif any(f" -m {module} " in name for module in DAEMONS):
+                found["worker"].append(pid)
         # A daemon's command line is that of the workers forked from it: it is the one that the JVM started.
         found["daemon"] = [pid for pid in found["worker"] if parents[pid] not in found["worker"]]
         found["worker"] = [pid for pid in found["worker"] if pid not in found["daemon"]]

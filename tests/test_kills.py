@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,37 @@ def test_kills_leave_no_different_byte(tmp_path: Path) -> None:
     assert compared
     assert all(entry["files"] > 20 and entry["different"] == [] for entry in compared)
     assert " 0 differ" in done.stdout
+
+
+def test_processes_are_known_by_what_they_are(tmp_path: Path) -> None:
+    """A JVM's settings name the daemon's module; a daemon's workers have its command line."""
+    script = tmp_path / "stand_in.py"
+    script.write_text("import os, sys, time\nif sys.argv[-1] == 'fork': os.fork()\ntime.sleep(600)\n")
+    stand_in = [sys.executable, str(script)]
+    jvm = [
+        *stand_in,
+        "org.apache.spark.deploy.SparkSubmit",
+        "--conf",
+        "spark.python.daemon.module=pretrain_data.daemon",
+        "x",
+    ]
+    daemon = [*stand_in, "-m", "pretrain_data.daemon", "pyspark.worker", "fork"]
+    starter = f"import subprocess, time\nfor c in {[jvm, daemon]}: subprocess.Popen(c)\ntime.sleep(600)"
+    module = faults()
+    run = module.Run.__new__(module.Run)
+    run.workspace = tmp_path
+    run.process = subprocess.Popen([sys.executable, "-c", starter], start_new_session=True)
+    try:
+        end = time.monotonic() + 60
+        while not run.processes()["worker"] and time.monotonic() < end:
+            time.sleep(0.05)
+        found = run.processes()
+    finally:
+        run.end()
+    assert {target: len(pids) for target, pids in found.items()} == {
+        "driver": 1, "jvm": 1, "executor": 0, "daemon": 1, "worker": 1,
+    }  # fmt: skip
+    assert found["driver"] == [run.process.pid]
 
 
 def test_a_different_byte_and_a_lost_file_are_seen(tmp_path: Path) -> None:
