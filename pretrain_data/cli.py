@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from pretrain_data import commands
-from pretrain_data.commands import SetOption, app, err
+from pretrain_data import commands, logs
+from pretrain_data.commands import SetOption, app
 from pretrain_data.commands.stage import stage
 from pretrain_data.errors import Busy, ConfigError, InputError, IntegrityError, PretrainDataError, way_out
 
@@ -49,14 +50,24 @@ def guarded(command: Callable[[], Any]) -> None:
     try:
         command()
     except PretrainDataError as error:
-        err.print(f"error: {error}", markup=False)
+        logs.error(str(error))
         sys.exit(EXIT.get(type(error), 1))
     except OSError as error:
         way = way_out(error)
         if way is None or error.filename is None:
-            raise
-        err.print(f"error: {error.filename}: {error.strerror}; {way}", markup=False)
+            _unforeseen(error)
+        logs.error(f"{error.filename}: {error.strerror}; {way}")
         sys.exit(1)
+    except Exception as error:
+        _unforeseen(error)
+
+
+def _unforeseen(error: Exception) -> NoReturn:
+    """A defect: its trace as it is, or as one line for a log collector, which would take each line for an entry."""
+    if not logs.as_json():
+        raise error
+    logs.error("".join(traceback.format_exception(error)))
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from pretrain_data.errors import ConfigError
 from pretrain_data.stage import Stage, StageConfig
 from pretrain_data.yamltree import Key, Position, Tree, dotted
 
+#: Characters; a shorter value of a variable is quoted in errors.
+SHORTEST_SECRET = 6
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -84,12 +86,13 @@ def load_config(
         tree = yamltree.merge(tree, _override(override))
     if not isinstance(tree.value, dict):
         raise ConfigError(f"{path}: a config is a mapping with workspace and stages")
-    tree = _with_environment(tree)
     model = _model(stages)
+    filled = _with_environment(tree)
     try:
-        config = model.model_validate(tree.value)
+        config = model.model_validate(filled.value)
     except ValidationError as error:
-        raise ConfigError(_explain(error, tree, model)) from None
+        raise ConfigError(_without_values(_explain(error, filled, model), tree)) from None
+    tree = filled
     config = _resolve_paths(config, path.resolve().parent)
     _check_inputs(config, tree)
     return config
@@ -184,6 +187,17 @@ def _with_environment(tree: Tree) -> Tree:
         return _VARIABLE.sub(variable, value)
 
     return Tree(fill(tree.value, ()), tree.positions)
+
+
+def _without_values(text: str, tree: Tree) -> str:
+    """An error's text that names variables of the environment and doesn't quote them: one may be a secret."""
+    declared = tree.value.get("env")
+    found = [(os.environ.get(str(name)), name) for name in declared] if isinstance(declared, dict) else []
+    secrets = [(value, name) for value, name in found if value and len(value) >= SHORTEST_SECRET]
+    for value, name in sorted(secrets, key=lambda pair: -len(pair[0])):
+        for written in (value, repr(value)[1:-1]):
+            text = text.replace(written, f"${{{name}}}")
+    return text
 
 
 def _resolve_paths(model: Any, root: Path) -> Any:

@@ -61,13 +61,16 @@ class Dataset:
         if manifest is None:
             raise InputError(f"{root}: no {MANIFEST}; this stage has not been run (or not to its end)")
         shards, first = [], 0
-        for entry in manifest["shards"]:
-            if entry["rows"]:
-                path = str(root / "documents" / f"{entry['name']}.parquet")
-                unit = Unit(path, NATIVE, label=entry["name"])
-                shards.append(Shard(entry["name"], (unit,), entry["rows"], first))
-                first += entry["rows"]
-        return cls(str(root), tuple(shards), manifest["content"], manifest)
+        try:
+            for entry in manifest["shards"]:
+                if entry["rows"]:
+                    path = str(root / "documents" / f"{entry['name']}.parquet")
+                    unit = Unit(path, NATIVE, label=entry["name"])
+                    shards.append(Shard(entry["name"], (unit,), entry["rows"], first))
+                    first += entry["rows"]
+            return cls(str(root), tuple(shards), manifest["content"], manifest)
+        except (KeyError, TypeError) as error:
+            raise _broken(root, error) from None
 
     @classmethod
     def open_input(cls, spec: str, root: Path) -> Dataset:
@@ -83,16 +86,19 @@ class Dataset:
 def read_manifest(root: Path) -> dict[str, Any] | None:
     """The manifest of a stage folder, None where there is none; InputError where it is broken."""
     try:
-        text = (root / MANIFEST).read_text(encoding="utf-8")
+        manifest: Any = json.loads((root / MANIFEST).read_bytes())
     except FileNotFoundError:
         return None
-    try:
-        manifest: dict[str, Any] = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{root / MANIFEST}: broken ({error}); run the stage again with --force to write it anew"
-        ) from None
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise _broken(root, error) from None
+    if not isinstance(manifest, dict):
+        raise _broken(root, TypeError("no object"))
     return manifest
+
+
+def _broken(root: Path, error: Exception) -> InputError:
+    what = f"{type(error).__name__}: {error}"
+    return InputError(f"{root / MANIFEST}: broken ({what}); run the stage again with --force to write it anew")
 
 
 def read_shard(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from pretrain_data.verify import strays
 
 STAGING = ".staging"
 _HIDDEN = re.compile(r"^\..+\.[0-9a-f]{32}$")  # written by an attempt, or an output on its way out
@@ -22,15 +24,18 @@ class Leftover:
     why: str
 
 
-def find(workspace: Path, resumable: set[str], older_than: float = 0.0) -> list[Leftover]:
+def find(workspace: Path, resumable: set[str], older_than: float = 0.0, outputs: Iterable[Path] = ()) -> list[Leftover]:
     """What no output refers to and no run will go on with, sorted by path.
 
-    `resumable` holds names of staging folders that the next run would go on in. Whatever changed in
-    the last `older_than` seconds is left alone. The caller holds the workspace's lock, so that no
-    living run owns any of it.
+    `resumable` holds names of staging folders that the next run would go on in; in the folders `outputs` all files
+    count that their manifests don't name. Whatever changed in the last `older_than` seconds is left alone. The caller
+    holds the workspace's lock, so that no living run owns any of it.
     """
     newest = time.time() - older_than
-    return [found for found in _candidates(workspace, resumable) if _changed(found.path) <= newest]
+    found = {leftover.path: leftover for leftover in _candidates(workspace, resumable)}
+    for path in (path for folder in outputs for path in strays(folder)):
+        found.setdefault(path, Leftover(path, _size(path), "not in the manifest of its stage"))
+    return sorted((f for f in found.values() if _changed(f.path) <= newest), key=lambda f: f.path)
 
 
 def remove(leftovers: list[Leftover]) -> None:

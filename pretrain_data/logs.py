@@ -1,14 +1,15 @@
 """What a run says while it works, on the standard error: plain lines, or JSON objects for a log collector.
 
-`PRETRAIN_DATA_LOG=json` chooses the latter: time (UTC, RFC 3339), run (the same for all lines of a process), level,
-stage and partition (a shard's name) where the line is about one, message. An environment variable, since it
-belongs to where a job runs and not to what it makes.
+`PRETRAIN_DATA_LOG=json` chooses the latter: time (UTC, RFC 3339), run (the same for all lines of a process), level
+(info, warning, error), stage and partition (a shard's name) where the line is about one, message. An environment
+variable, since it belongs to where a job runs and not to what it makes.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import uuid
 from collections.abc import Callable
@@ -18,6 +19,11 @@ from rich.console import Console
 
 VARIABLE = "PRETRAIN_DATA_LOG"
 WARNING = "warning: "
+#: Names this process in its logs and in a night's summary.
+RUN = uuid.uuid4().hex[:12]
+
+#: How our errors begin that are about a stage, or a shard in it.
+_ABOUT = re.compile(r"stage (\w+)(?:, shard ([^:\s]+))?: ")
 
 
 def as_json() -> bool:
@@ -33,21 +39,36 @@ def sayer(stages: list[str]) -> Callable[..., None]:
     if not as_json():
         console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
         return lambda line, **about: console.print(line)
-    run = uuid.uuid4().hex[:12]
 
     def say(line: str, **about: str) -> None:
         level = "warning" if line.startswith(WARNING) else "info"
         message = line.removeprefix(WARNING)
         stage, colon, rest = message.partition(": ")
-        known = bool(colon) and stage in stages
-        entry = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "run": run,
-            "level": level,
-            "stage": stage if known else None,
-            "partition": about.get("partition"),
-            "message": rest if known else message,
-        }
-        print(json.dumps(entry, ensure_ascii=False), file=sys.stderr, flush=True)
+        if colon and stage in stages:
+            _write(level, rest, stage, about.get("partition"))
+        else:
+            _write(level, message, None, about.get("partition"))
 
     return say
+
+
+def error(message: str) -> None:
+    """Say why a run ends: `error: …`, or an object of the level `error`."""
+    if not as_json():
+        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        console.print(f"error: {message}")
+        return
+    about = _ABOUT.match(message)
+    _write("error", message, *(about.groups() if about else (None, None)))
+
+
+def _write(level: str, message: str, stage: str | None, partition: str | None) -> None:
+    entry = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "run": RUN,
+        "level": level,
+        "stage": stage,
+        "partition": partition,
+        "message": message,
+    }
+    print(json.dumps(entry, ensure_ascii=False), file=sys.stderr, flush=True)

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pretrain_data.errors import Busy, IntegrityError
+from pretrain_data.errors import IntegrityError, storage
+from pretrain_data.logs import RUN
 from pretrain_data.metrics import collect, prometheus
 from pretrain_data.pipeline import Pipeline
 from pretrain_data.report.page import write_report
@@ -26,37 +27,52 @@ def nightly(pipeline: Pipeline, wait: float, keep: int, done: Callable[[Any], No
     """Run all stages, verify sizes and counts, write `<workspace>/nightly/<time>/summary.json`; returns its path.
 
     Waits `wait` seconds for another run to leave the workspace (errors.Busy after that, with no summary,
-    since the other run writes its own). An error of a stage ends in the summary and is raised again.
-    The last `keep` summaries stay.
+    since the other run writes its own) and holds it until the summary is written: what is verified is what this run
+    made. What dead runs left goes first, since it may be what fills the disk. An error of a stage ends in the
+    summary and is raised again. The last `keep` summaries stay, of failed nights too.
     """
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
-    summary: dict[str, Any] = {"started": stamp, "state": "done", "stages": []}
-    folder = pipeline.workspace / FOLDER / stamp
-    try:
-        for outcome in pipeline.run(wait=wait):
-            summary["stages"].append(_row(outcome))
-            done(outcome)
-        problems = verify(pipeline.workspace, list(pipeline.stages), quick=True)
-        if problems:
-            first = problems[0]
-            raise IntegrityError(
-                f"{len(problems)} problems, the first: {first.stage}: {first.path}: {first.what}; {first.remedy}"
-            )
-        removed = pipeline.leftovers(KEEP_LEFTOVERS_SECONDS, delete=True)
-        summary["leftovers_removed"] = [str(found.path) for found in removed]
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "metrics.prom", prometheus(collect(pipeline.workspace, list(pipeline.stages))))
-        shutil.copy2(write_report(pipeline.workspace, list(pipeline.stages)), folder / "report.html")
-    except Exception as error:
-        summary["state"] = "failed"
-        summary["error"] = f"{type(error).__name__}: {error}"[-MOST_ERROR_CHARS:]
-        if summary["stages"] or not isinstance(error, Busy):
-            _write(folder, summary)
-        raise
-    path = _write(folder, summary)
-    for old in sorted(p for p in (pipeline.workspace / FOLDER).iterdir() if p.is_dir())[:-keep]:
+    with storage(pipeline.workspace), pipeline.holding(wait):
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+        summary: dict[str, Any] = {"started": stamp, "run": RUN, "state": "done", "stages": []}
+        folder = pipeline.workspace / FOLDER / stamp
+        try:
+            _night(pipeline, summary, folder, done)
+        except Exception as error:
+            summary["state"] = "failed"
+            summary["error"] = f"{type(error).__name__}: {error}"[-MOST_ERROR_CHARS:]
+            try:
+                _write(folder, summary)
+            except OSError as second:  # a disk that is full has no room for a summary either: the first error counts
+                pipeline.say(f"warning: {folder}: no summary could be written: {second.strerror}")
+            raise
+        else:
+            return _write(folder, summary)
+        finally:
+            _forget(pipeline.workspace / FOLDER, keep)
+
+
+def _night(pipeline: Pipeline, summary: dict[str, Any], folder: Path, done: Callable[[Any], None]) -> None:
+    removed = pipeline.leftovers(KEEP_LEFTOVERS_SECONDS, delete=True)
+    summary["leftovers_removed"] = [str(found.path) for found in removed]
+    for outcome in pipeline.run():
+        summary["stages"].append(_row(outcome))
+        done(outcome)
+    problems = verify(pipeline.workspace, list(pipeline.stages), quick=True)
+    if problems:
+        first = problems[0]
+        raise IntegrityError(
+            f"{len(problems)} problems, the first: {first.stage}: {first.path}: {first.what}; {first.remedy}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "metrics.prom", prometheus(collect(pipeline.workspace, list(pipeline.stages))))
+    shutil.copy2(write_report(pipeline.workspace, list(pipeline.stages)), folder / "report.html")
+
+
+def _forget(folder: Path, keep: int) -> None:
+    """Remove all but the last `keep` nights."""
+    nights = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    for old in nights[:-keep]:
         shutil.rmtree(old)
-    return path
 
 
 def _row(outcome: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from py4j.protocol import Py4JError
 
-from pretrain_data import inventory, leftovers, lineage, session
+from pretrain_data import inventory, leftovers, lineage, passes, session
 from pretrain_data.accounting import check, check_errors, entries_of, never_empty, sidecars
 from pretrain_data.commit import publish
 from pretrain_data.config import PipelineConfig
@@ -42,10 +42,10 @@ from pretrain_data.lock import held
 from pretrain_data.manifest import complete, describe
 from pretrain_data.progress import Say, ShardProgress, TaskProgress
 from pretrain_data.reuse import changes, linked, shard_inputs, take_over, write_shards
+from pretrain_data.seal import sealed
 from pretrain_data.shardrun import run_shard
 from pretrain_data.stage import OrderStage, Shard, SourceStage, Stage, StageRun
 from pretrain_data.usage import Meter
-from pretrain_data.verify import EMPTY
 from pretrain_data.writer import write_atomically
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 #: Times that the shards left over are tried again after a worker has died; see `shardrun`.
 SECOND_TRIES = 4
+#: Shards that an error names; as many are at work as there are cores.
+MOST_NAMED = 16
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Pipeline:
         self.workspace = config.workspace
         self._spark = spark
         self._own_spark = False
+        self._held = False
         self.lineage = lineage.of_environment(self.say)
 
     # --- what a user calls ----------------------------------------------------------------------
@@ -98,7 +101,7 @@ class Pipeline:
         Raises Busy where another run still holds the workspace after `wait` seconds.
         """
         names = self._between(first, last)
-        with storage(self.workspace), held(self.workspace, wait, self.say):
+        with storage(self.workspace), self.holding(wait):
             try:
                 for name in names:
                     with self.lineage.stage(name):
@@ -106,6 +109,22 @@ class Pipeline:
                     yield outcome
             finally:
                 self._stop()
+
+    @contextmanager
+    def holding(self, wait: float = 0.0) -> Iterator[None]:
+        """Hold the workspace over several calls of this pipeline, so that no other run comes between them.
+
+        Raises Busy where another run still holds it after `wait` seconds.
+        """
+        if self._held:
+            yield
+            return
+        with held(self.workspace, wait, self.say):
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
 
     def status(self) -> list[dict[str, Any]]:
         """State of each configured stage: "up to date", "out of date" or "missing"."""
@@ -118,7 +137,7 @@ class Pipeline:
                 row["state"] = "missing" if manifest is None else "out of date"
             elif manifest is not None:
                 try:
-                    fresh = manifest["fingerprint"] == self._fingerprint(name, self.source(name))
+                    fresh = manifest.get("fingerprint") == self._fingerprint(name, self.source(name))
                     row["state"] = "up to date" if fresh else "out of date"
                 except InputError as error:
                     row["state"], row["error"] = "out of date", str(error)
@@ -126,10 +145,17 @@ class Pipeline:
             rows.append(row)
         return rows
 
-    def leftovers(self, older_than: float, delete: bool) -> list[Leftover]:
-        """What nothing in the workspace refers to; deleted where asked. See `leftovers.find`."""
-        with held(self.workspace, 0.0, self.say):
-            found = leftovers.find(self.workspace, self._resumable(), older_than)
+    def leftovers(self, older_than: float, delete: bool, strays: bool = False) -> list[Leftover]:
+        """What dead runs left in the workspace; deleted where asked. See `leftovers.find`.
+
+        With `strays` also what lies in the outputs of the configured stages and isn't in their manifests, whoever put
+        it there.
+        """
+        if not self.workspace.is_dir():
+            return []
+        with self.holding():
+            outputs = [self.workspace / name for name in self.stages] if strays else []
+            found = leftovers.find(self.workspace, self._resumable(), older_than, outputs)
             if delete:
                 leftovers.remove(found)
         return found
@@ -164,7 +190,7 @@ class Pipeline:
         maker = maker_fingerprint(stage, self.config.seed)
         final = self.workspace / name
         manifest = read_manifest(final) if not force else None
-        if manifest is not None and manifest["fingerprint"] == fingerprint and complete(final, manifest):
+        if manifest is not None and manifest.get("fingerprint") == fingerprint and complete(final, manifest):
             return Outcome(name, "up to date", manifest)
 
         started, clock = datetime.now(UTC), time.monotonic()
@@ -180,10 +206,10 @@ class Pipeline:
             if not force:
                 run.unchanged, run.gone = changes(final, maker, inputs)
                 run.take_over = lambda names: take_over(final, staging, maker, inputs, names)
-        with errors_from_workers(), TaskProgress(name, self.spark, self.say):
+        with self._over_all(stage, run):
             stage.prepare(run)
         if isinstance(stage, OrderStage):
-            with errors_from_workers(), TaskProgress(name, self.spark, self.say):
+            with self._over_all(stage, run):
                 stage.write(run, staging)
             entries = entries_of(self._blocks(run, staging))
         else:
@@ -212,12 +238,27 @@ class Pipeline:
         manifest["seconds"] = round(time.monotonic() - clock, 3)
         manifest["files"] = self._other_files(staging, entries, run, final)
         manifest["usage"] = meter.read()
-        write_atomically(staging / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
+        write_atomically(staging / MANIFEST, sealed(json.dumps(manifest, ensure_ascii=False, indent=1)))
         publish(staging, final)
         self.lineage.done(manifest)
         kept, dropped = manifest["documents"], manifest["dropped"]
         self.note(f"{name}: done in {manifest['seconds']:.1f} s, {kept:,} documents kept, {dropped:,} dropped")
         return Outcome(name, "done", manifest)
+
+    @contextmanager
+    def _over_all(self, stage: Stage[Any], run: StageRun) -> Iterator[None]:
+        """Around what a stage does with all of its input; a worker's death there names the shards at work."""
+        shutil.rmtree(run.scratch / passes.FOLDER, ignore_errors=True)  # of an earlier run that died
+        try:
+            with errors_from_workers(), TaskProgress(stage.name, self.spark, self.say):
+                yield
+        except WorkerDied as error:
+            if not (begun := passes.at_work(run.scratch)):
+                raise
+            raise WorkerDied(
+                f"stage {stage.name}: {error}; at work were {', '.join(begun[:MOST_NAMED])} of "
+                f"{run.source.path}. Run again; if it ends there again, a document of these is at fault"
+            ) from error
 
     def _stage_run(self, name: str, source: Dataset, staging: Path) -> StageRun:
         run = StageRun(
@@ -229,6 +270,7 @@ class Pipeline:
             seed=stage_seed(self.config.seed, name),
             partitions=self.config.spark.partitions or max(2, min(len(source.shards), 2000)),
             tasks=self.config.spark.partitions,
+            stall_seconds=self.stages[name].config.stall_seconds,
             say=lambda line: self.say(f"{name}: {line}"),
         )
         run.scratch.mkdir(parents=True, exist_ok=True)
@@ -286,7 +328,7 @@ class Pipeline:
     def _other_files(self, staging: Path, entries: list[dict[str, Any]], run: StageRun, final: Path) -> dict[str, Any]:
         """Size and checksum of what lies in the output beside its shards; of what is linked from `final`, as known."""
         shards = {f"{kind}/{e['name']}.parquet" for e in entries for kind in ("documents", "dropped")}
-        others = [name for name in inventory.files(staging) if name not in shards and not name.endswith(EMPTY)]
+        others = [name for name in inventory.files(staging) if name not in shards]
         known = linked(final, staging, others) | {name: run.files[name] for name in others if name in run.files}
         fresh = inventory.stamps(self.spark, staging, [name for name in others if name not in known], run.tasks)
         return dict(sorted((known | fresh).items()))

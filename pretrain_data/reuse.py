@@ -23,6 +23,7 @@ from pretrain_data.writer import write_atomically
 
 #: What came of each shard, one JSON line a shard, beside the manifest.
 SHARDS = "_shards.jsonl"
+_NEEDED = {"name", "input", "documents_file", "dropped_file"}
 #: Of the files that belong to a shard by their name.
 SUFFIXES = (".parquet", ".arrow")
 
@@ -102,7 +103,11 @@ def _entries(final: Path, maker: str) -> list[dict[str, Any]]:
         return []  # a broken manifest vouches for nothing
     if manifest is None or manifest.get("maker") != maker or not (final / SHARDS).is_file():
         return []
-    return [json.loads(line) for line in (final / SHARDS).read_text(encoding="utf-8").splitlines()]
+    try:
+        entries = [json.loads(line) for line in (final / SHARDS).read_bytes().splitlines()]
+        return [entry for entry in entries if entry.keys() >= _NEEDED]
+    except (ValueError, AttributeError):
+        return []  # nor does a broken list of its shards
 
 
 def _whole(final: Path, entry: dict[str, Any]) -> bool:

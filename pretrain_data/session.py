@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pretrain_data import daemon
+from pretrain_data import daemon, localdirs
 from pretrain_data.config import SparkConfig
 from pretrain_data.errors import PretrainDataError
 from pretrain_data.stages import ORDER
@@ -33,6 +33,8 @@ DEFAULTS = {
     "spark.python.daemon.module": "pretrain_data.daemon",
     "spark.python.worker.faulthandler.enabled": "true",
     "spark.sql.parquet.compression.codec": "zstd",
+    # Spark's own leaves out the keys of Azure's stores, which then stand in event logs and in the UI.
+    "spark.redaction.regex": "(?i)secret|password|passphrase|token|credential|access[.]?key|account[.]key|api[._-]?key",
 }
 
 #: In local mode the JVM optimises only what runs ten times as often as it would ask for. Most of what it compiles is
@@ -89,6 +91,8 @@ def start(config: SparkConfig, app_name: str, stages: Iterable[str] = ()) -> Spa
         wanted["spark.driver.memory"] = config.driver_memory
         if config.master.startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+            if "spark.local.dir" not in config.conf:
+                localdirs.give_own()
             quiet = f"-Dlog4j2.configurationFile=file:{LOGGING}"
             wanted["spark.driver.extraJavaOptions"] = (
                 f"{quiet} {JIT} {wanted.get('spark.driver.extraJavaOptions', '')}".strip()

@@ -116,6 +116,7 @@ class StageRun:
     seed: int  # derives from the config's seed and the stage's name
     partitions: int  # Spark partitions for shuffles; must not change any output
     tasks: int | None = None  # most tasks in one pass over the shards; None: one a shard
+    stall_seconds: float = 1800.0  # without a batch, after which a worker in such a pass counts as hanging
     metrics: dict[str, Any] = field(default_factory=dict)  # goes into the manifest as given (JSON)
     shards: list[dict[str, Any]] = field(default_factory=list)  # what came of each shard; for `conclude`
     warnings: list[str] = field(default_factory=list)
@@ -150,9 +151,11 @@ class StageRun:
         number) names a document densely and for good.
         """
         from pretrain_data.dataset import scan
+        from pretrain_data.passes import watched_scan
 
         source = self.source if shards is None else replace(self.source, shards=shards)
-        return scan(self.spark, source, columns, function, schema, self.tasks)
+        watched = watched_scan(function, self.scratch, self.stall_seconds)
+        return scan(self.spark, source, columns, watched, schema, self.tasks)
 
     def each(
         self,
@@ -165,9 +168,11 @@ class StageRun:
         As `scan` reads; what comes back is held by the driver.
         """
         from pretrain_data.dataset import on_each, read_shard
+        from pretrain_data.passes import watched_each
 
         every = self.source.shards if shards is None else shards
-        return on_each(self.spark, every, lambda shard: function(read_shard(shard, columns), shard), self.tasks)
+        watched = watched_each(function, self.scratch, self.stall_seconds)
+        return on_each(self.spark, every, lambda shard: watched(read_shard(shard, columns), shard), self.tasks)
 
 
 class Stage(Generic[C]):

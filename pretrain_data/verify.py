@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pretrain_data import inventory
-from pretrain_data.dataset import read_manifest
+from pretrain_data.dataset import MANIFEST, read_manifest
 from pretrain_data.errors import InputError
 from pretrain_data.hashing import file_digest
+from pretrain_data.seal import is_sealed
 
 #: Files that a stage writes where it has no row to write, so that readers find the columns.
 EMPTY = "part-empty.parquet"
@@ -42,7 +43,7 @@ def verify(workspace: Path, stages: list[str], quick: bool = False, threads: int
         try:
             manifest = read_manifest(folder)
         except InputError as error:
-            problems.append(Problem(name, "_manifest.json", str(error), _again(name)))
+            problems.append(Problem(name, MANIFEST, str(error), _again(name)))
             before = None
             continue
         if manifest is None:
@@ -50,6 +51,10 @@ def verify(workspace: Path, stages: list[str], quick: bool = False, threads: int
                 problems.append(Problem(name, str(folder), "a folder without a manifest", _again(name)))
             before = None
             continue
+        if not is_sealed((folder / MANIFEST).read_bytes()):
+            problems.append(Problem(name, MANIFEST, "its bytes have changed since it was written", _again(name)))
+            before = None
+            continue  # what it says is worth nothing
         problems += _accounting(name, manifest)
         if before is not None and manifest["input"]["path"] == before["_path"]:
             problems += _lineage(name, manifest, before)
@@ -66,33 +71,28 @@ def _accounting(name: str, manifest: dict[str, Any]) -> Iterator[Problem]:
     out = manifest["documents"] + manifest["dropped"]
     if manifest["documents_in"] != out:
         what = f"{manifest['documents_in']:,} documents in, {out:,} kept or dropped"
-        yield Problem(name, "_manifest.json", what, _again(name))
+        yield Problem(name, MANIFEST, what, _again(name))
     dropped = sum(counts[0] for counts in manifest["rules"].values())
     if dropped != manifest["dropped"]:
         what = f"{manifest['dropped']:,} documents dropped, {dropped:,} of them by a rule"
-        yield Problem(name, "_manifest.json", what, _again(name))
+        yield Problem(name, MANIFEST, what, _again(name))
     rows = sum(shard["rows"] for shard in manifest["shards"])
     if rows != manifest.get("uses", manifest["documents"]):
         what = f"{manifest['documents']:,} documents, {rows:,} rows in its shards"
-        yield Problem(name, "_manifest.json", what, _again(name))
+        yield Problem(name, MANIFEST, what, _again(name))
 
 
 def _lineage(name: str, manifest: dict[str, Any], before: dict[str, Any]) -> Iterator[Problem]:
     if manifest["input"]["fingerprint"] != before["content"]:
         what = f"was made from another output of {before['stage']} than the one that is there"
-        yield Problem(name, "_manifest.json", what, f"run it: pretrain-data run CONFIG --from {name}")
+        yield Problem(name, MANIFEST, what, f"run it: pretrain-data run CONFIG --from {name}")
     elif manifest["documents_in"] != before["documents"]:
         what = f"{before['stage']} keeps {before['documents']:,} documents, {manifest['documents_in']:,} came in"
-        yield Problem(name, "_manifest.json", what, _again(name))
+        yield Problem(name, MANIFEST, what, _again(name))
 
 
 def _files(name: str, folder: Path, manifest: dict[str, Any], quick: bool, threads: int) -> list[Problem]:
-    wanted: dict[str, tuple[dict[str, Any], int | None]] = {}
-    for shard in manifest["shards"]:
-        for kind, rows in (("documents", shard["rows"]), ("dropped", shard["dropped"])):
-            if shard[f"{kind}_file"] is not None:
-                wanted[f"{kind}/{shard['name']}.parquet"] = (shard[f"{kind}_file"], rows)
-    wanted |= {path: (stamp, None) for path, stamp in manifest["files"].items()}
+    wanted = _listed(manifest)
 
     def check(path: str) -> Problem | None:
         stamp, rows = wanted[path]
@@ -116,6 +116,29 @@ def _files(name: str, folder: Path, manifest: dict[str, Any], quick: bool, threa
     with ThreadPoolExecutor(threads) as pool:
         problems = [p for p in pool.map(check, sorted(wanted)) if p is not None]
     for path in inventory.files(folder):
-        if path not in wanted and Path(path).name != EMPTY:
-            problems.append(Problem(name, path, "not in the manifest", f"move it out of {folder}, or delete it"))
+        if path not in wanted:
+            remedy = f"move it out of {folder}, or let `pretrain-data gc CONFIG --delete` remove it"
+            problems.append(Problem(name, path, "not in the manifest", remedy))
     return problems
+
+
+def strays(folder: Path) -> list[Path]:
+    """Files of a stage's output that its manifest doesn't name; none where the manifest itself is not to be trusted."""
+    try:
+        manifest = read_manifest(folder)
+    except InputError:
+        return []
+    if manifest is None or not is_sealed((folder / MANIFEST).read_bytes()):
+        return []
+    listed = _listed(manifest)
+    return [folder / path for path in inventory.files(folder) if path not in listed]
+
+
+def _listed(manifest: dict[str, Any]) -> dict[str, tuple[dict[str, Any], int | None]]:
+    """By path each file of an output: its size and checksum, and its rows where it is a shard."""
+    found: dict[str, tuple[dict[str, Any], int | None]] = {}
+    for shard in manifest["shards"]:
+        for kind, rows in (("documents", shard["rows"]), ("dropped", shard["dropped"])):
+            if shard[f"{kind}_file"] is not None:
+                found[f"{kind}/{shard['name']}.parquet"] = (shard[f"{kind}_file"], rows)
+    return found | {path: (stamp, None) for path, stamp in manifest["files"].items()}

@@ -3,11 +3,12 @@
     python scripts/faults.py CONFIG --work DIR --kills 50 [--minutes 4] [--set KEY=VALUE]…
 
 A workspace meets one kill in each stage: a SIGKILL to the driver, to the JVM that runs the tasks, to an executor
-(where --set spark.master=local-cluster[2,1,1024] or the like makes them processes of their own) or to a Python
-worker, at a random moment of the stage. A run that died is started again in the same workspace and goes on where
-it was. In the end it comes through without another kill, `verify` reads every byte, and every file is
-compared with the undisturbed run's. Prints a line a kill and a table; exit code 1 where a file differs or a document is
-lost. What was done stands in DIR/kills.jsonl: with --minutes the script ends early and, called again, goes on.
+(where --set spark.master=local-cluster[2,1,1024] or the like makes them processes of their own), to a Python
+worker or to the daemon that workers are forked from, at a random moment of the stage. --stages names other stages,
+some more than once. A run that died is started again in the same workspace and goes on where it was. In the end it
+comes through without another kill, `verify` reads every byte, and every file is compared with the undisturbed run's.
+Prints a line a kill and a table; exit code 1 where a file differs or a document is lost. What was done stands in
+DIR/kills.jsonl: with --minutes the script ends early and, called again, goes on.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 POLL_SECONDS = 0.05
 PATIENCE = 600.0  # seconds that a run may take
+TARGETS = ("driver", "jvm", "executor", "daemon", "worker")
+#: What the daemon that Python workers are forked from, and so each worker, has in its command line.
+DAEMONS = ("pretrain_data.daemon", "pyspark.daemon", "pyspark.worker")
 
 
 class Run:
@@ -49,7 +53,8 @@ class Run:
         """Wait until the stage is at work; False where the run ends before, or is past it."""
         end = time.monotonic() + PATIENCE
         while self.alive() and time.monotonic() < end:
-            at_work = stage_at_work(self.workspace)
+            # A run that died left its staging folder: without a JVM the next one hasn't come to it yet.
+            at_work = stage_at_work(self.workspace) if self.processes()["jvm"] else ""
             if at_work == stage or at_work in later:
                 return at_work == stage
             time.sleep(POLL_SECONDS)
@@ -61,37 +66,43 @@ class Run:
         while self.alive() and time.monotonic() < end and stage_at_work(self.workspace) == stage:
             time.sleep(POLL_SECONDS)
 
-    def kill(self, target: str) -> bool:
-        """SIGKILL to one process of a kind; False where there is none now."""
-        pids = self.processes()[target]
-        try:
-            for pid in pids[-1:]:
-                os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return False
-        return bool(pids)
+    def kill(self, target: str, stage: str) -> bool:
+        """SIGKILL to one process of a kind, the youngest, as soon as there is one; False where the stage has none."""
+        while self.alive() and stage_at_work(self.workspace) == stage:
+            pids = self.processes()[target]
+            try:
+                for pid in pids[-1:]:
+                    os.kill(pid, signal.SIGKILL)
+                    return True
+            except ProcessLookupError:
+                continue  # gone between the listing and the kill
+            time.sleep(POLL_SECONDS)
+        return False
 
     def processes(self) -> dict[str, list[int]]:
         """Process ids of the session by kind, orphans of a dead driver among them."""
-        found: dict[str, list[int]] = {"driver": [], "jvm": [], "executor": [], "worker": []}
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
+        found: dict[str, list[int]] = {target: [] for target in TARGETS}
+        parents: dict[int, int] = {}
+        for pid in sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
             try:
-                session = int((entry / "stat").read_text().rpartition(")")[2].split()[3])
-                name = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                name = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except (OSError, ValueError, IndexError):
                 continue  # gone between the listing and the reading
-            if session != self.process.pid:
+            if int(fields[3]) != self.process.pid or fields[0] == "Z":
                 continue
-            if int(entry.name) == self.process.pid:
-                found["driver"].append(int(entry.name))
-            elif "pyspark.daemon" in name or "pyspark.worker" in name:
-                found["worker"].append(int(entry.name))
-            elif "CoarseGrainedExecutorBackend" in name:
-                found["executor"].append(int(entry.name))
+            parents[pid] = int(fields[1])
+            if pid == self.process.pid:
+                found["driver"].append(pid)
+            elif "CoarseGrainedExecutorBackend" in name:  # JVMs first: a setting of theirs names the daemon's module
+                found["executor"].append(pid)
             elif "org.apache.spark.deploy.SparkSubmit" in name:
-                found["jvm"].append(int(entry.name))
+                found["jvm"].append(pid)
+            elif any(f" -m {module} " in name for module in DAEMONS):
+                found["worker"].append(pid)
+        # A daemon's command line is that of the workers forked from it: it is the one that the JVM started.
+        found["daemon"] = [pid for pid in found["worker"] if parents[pid] not in found["worker"]]
+        found["worker"] = [pid for pid in found["worker"] if pid not in found["daemon"]]
         return found
 
     def end(self) -> None:
@@ -142,8 +153,8 @@ def contents(workspace: Path) -> dict[str, str]:
 class Faults:
     """The whole test: what is asked for, and what was done so far (DIR/kills.jsonl)."""
 
-    def __init__(self, config: Path, work: Path, seed: int, overrides: list[str]) -> None:
-        self.config, self.work, self.seed, self.overrides = config, work, seed, overrides
+    def __init__(self, config: Path, work: Path, seed: int, overrides: list[str], only: Sequence[str] = ()) -> None:
+        self.config, self.work, self.seed, self.overrides, self.only = config, work, seed, overrides, only
         self.log = work / "kills.jsonl"
         self.stages: dict[str, float] = {}  # in running order, with the seconds that each took undisturbed
 
@@ -163,17 +174,19 @@ class Faults:
             file.write(json.dumps(entry) + "\n")
 
     def workspace(self, number: int, targets: list[str], end: float) -> bool:
-        """One kill in each stage that has had none in this workspace, then the comparison; False at the end of time."""
+        """The kills that this workspace has not had yet, then the comparison; False at the end of time."""
         workspace = self.work / f"disturbed-{number}"
         rng = random.Random(f"{self.seed}-{number}")
-        plan = {stage: (targets[(number + i) % len(targets)], rng.random()) for i, stage in enumerate(self.stages)}
-        had = {entry["stage"] for entry in self.done() if entry["workspace"] == number}
+        order = list(self.stages)
+        slots = sorted((name for name in self.only or order if name in order), key=order.index)
+        plan = [(stage, targets[(number + i) % len(targets)], rng.random()) for i, stage in enumerate(slots)]
+        had = Counter(entry["stage"] for entry in self.done() if entry["workspace"] == number)
         run: Run | None = None
         runs: list[Run] = []
-        order = list(self.stages)
         try:
-            for stage, (target, share) in plan.items():
-                if stage in had:
+            for stage, target, share in plan:
+                if had[stage]:
+                    had[stage] -= 1
                     continue
                 if time.monotonic() > end:
                     return False
@@ -185,7 +198,7 @@ class Faults:
                     continue
                 run.stay(stage, share * self.stages[stage])
                 within = stage_at_work(workspace)
-                killed = run.kill(target)
+                killed = run.kill(target, stage)
                 self.note(workspace=number, stage=stage, target=target, killed=killed, within=within)
                 print(f"workspace {number}: {stage}: {target} {'killed' if killed else 'not there'}", flush=True)
                 # Where a worker or an executor dies the run may go on by itself; a dead driver's run may not.
@@ -213,14 +226,18 @@ def main() -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder for the workspaces and the log")
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--targets", default="driver,jvm,worker", help="of driver, jvm, executor, worker; in turn")
+    parser.add_argument("--targets", default="driver,jvm,daemon,worker", help=f"of {', '.join(TARGETS)}; in turn")
+    parser.add_argument(
+        "--stages", default="", help="with commas between; one named twice is killed twice; default: all"
+    )
     parser.add_argument("--minutes", type=float, default=1e6, help="end after so long; called again it goes on")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + arguments.minutes * 60
-    faults = Faults(arguments.config, arguments.work.resolve(), arguments.seed, arguments.overrides)
+    only = [name for name in arguments.stages.split(",") if name]
+    faults = Faults(arguments.config, arguments.work.resolve(), arguments.seed, arguments.overrides, only)
     faults.undisturbed()
     while True:
         log = faults.done()

@@ -5,6 +5,6 @@
 set -euo pipefail
 config=$(realpath "${1:?usage: nightly.sh CONFIG [options]}")
 shift
-cd "$(dirname "$0")/.."
-[ -x .venv/bin/pretrain-data ] && PATH="$PWD/.venv/bin:$PATH"
+venv=$(realpath "$(dirname "$(realpath "$0")")/..")/.venv
+[ -x "$venv/bin/pretrain-data" ] && PATH="$venv/bin:$PATH"
 exec pretrain-data nightly "$config" "$@"

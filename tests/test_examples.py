@@ -116,7 +116,7 @@ def test_commands_do_their_work(
         for placeholder, real in (("/data/crawl", ingest["input"]), ("/data/work", str(workspace))):
             words = [word.replace(placeholder, real) for word in words]
         name, _, rest = resolve(words)
-        changes = any(w.startswith(("--set", "stages.")) or w == "--delete" for w in rest)
+        changes = any(w.startswith(("--set", "stages.")) for w in rest)
         if name not in RUN or (changes and "/data/crawl" not in line and not name.startswith("plan")):
             continue
         result = CliRunner().invoke(app, words)

@@ -23,7 +23,7 @@ from toys import TOYS, Fragile, FragileConfig, Lines, LinesConfig, Upper
 from pretrain_data import isolate
 from pretrain_data.config import load_config
 from pretrain_data.dataset import NATIVE
-from pretrain_data.errors import AccountingError, PretrainDataError, StorageError
+from pretrain_data.errors import AccountingError, PretrainDataError, StorageError, WorkerDied
 from pretrain_data.ingest.read import Reader
 from pretrain_data.pipeline import Pipeline
 from pretrain_data.shardrun import run_shard
@@ -263,3 +263,26 @@ def test_the_error_budget(tmp_path: Path, spark: Any) -> None:
     with pytest.raises(PretrainDataError, match=r"11 of 22 documents ended in an error \(poison 11\)"):
         outcome(0.4)
     assert outcome(0.5)["rules"]["poison"][0] == 11  # eleven in twenty-two is half
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("word", ["segfault", "loop"])
+def test_a_death_in_a_pass_over_the_whole_names_its_shard(tmp_path: Path, spark: Any, word: str) -> None:
+    """Where documents are numbered none can be taken out; nothing hangs for ever, and the place is told."""
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        words = [*WORDS[:9], *([word] if i == 1 else [])]
+        (tmp_path / "in" / f"{i}.txt").write_text("\n".join(words), encoding="utf-8")
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "workspace: w\nspark: {partitions: 1}\nstages: {lines: {input: in}, short: {poison: true, stall_seconds: 1}}\n"
+    )
+    config = load_config(path, TOYS, [f"workspace={tmp_path / 'w'}", f"stages.lines.input={tmp_path / 'in'}"])
+    with pytest.raises(WorkerDied, match=r"stage short: a Python worker.*at work were part-00001 of \S*/w/lines"):
+        list(Pipeline(config, TOYS, tmp_path, spark=spark).run())
+    mended = load_config(
+        path,
+        TOYS,
+        [f"workspace={tmp_path / 'w'}", f"stages.lines.input={tmp_path / 'in'}", "stages.short.poison=false"],
+    )
+    assert [o.state for o in Pipeline(mended, TOYS, tmp_path, spark=spark).run()] == ["up to date", "done"]

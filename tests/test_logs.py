@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from pretrain_data import logs
+from pretrain_data.cli import guarded
+from pretrain_data.errors import AccountingError, ConfigError
 from pretrain_data.logs import VARIABLE, sayer
 
 
@@ -31,8 +34,7 @@ def test_objects_have_run_stage_and_level(capsys: Any, monkeypatch: pytest.Monke
         ("info", "pii", "1 of 2 shards"),
         ("info", None, "waiting: w is in use\nby 中文"),
     ]
-    assert len({e["run"] for e in entries}) == 1
-    assert entries[0]["run"] != _run_of(capsys, sayer([]))
+    assert {e["run"] for e in entries} == {_run_of(capsys, sayer([]))} == {logs.RUN}, "one process, one run"
     when = datetime.fromisoformat(entries[0]["time"])
     assert when.utcoffset() == timedelta(0)
 
@@ -41,3 +43,35 @@ def _run_of(capsys: Any, say: Any) -> str:
     say("x")
     found: str = json.loads(capsys.readouterr().err)["run"]
     return found
+
+
+def _ending(error: Exception) -> None:
+    def command() -> None:
+        raise error
+
+    with pytest.raises(SystemExit):
+        guarded(command)
+
+
+def test_how_a_run_ends_is_an_object_too(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "json")
+    for error in (
+        ConfigError("c.yaml:3: stages.pii: 未知\nand more"),
+        AccountingError("stage rules, shard dt=2026-01-31/part-00002: 3 documents in, 2 kept, 0 dropped"),
+        ValueError("unforeseen"),
+    ):
+        _ending(error)
+    config, accounting, defect = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert {e["level"] for e in (config, accounting, defect)} == {"error"}
+    assert config["message"] == "c.yaml:3: stages.pii: 未知\nand more"
+    assert (accounting["stage"], accounting["partition"]) == ("rules", "dt=2026-01-31/part-00002")
+    assert defect["message"].endswith("ValueError: unforeseen\n")
+    assert "Traceback" in defect["message"]
+
+
+def test_how_a_run_ends_is_a_line_for_people(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    _ending(ConfigError("no [red]such[/red] key"))
+    assert capsys.readouterr().err == "error: no [red]such[/red] key\n"
+    with pytest.raises(ValueError, match="unforeseen"):
+        guarded(lambda: int("unforeseen"))

@@ -22,6 +22,7 @@ from pretrain_data.config import load_config
 from pretrain_data.errors import Busy
 from pretrain_data.nightly import FOLDER, nightly
 from pretrain_data.pipeline import Pipeline
+from pretrain_data.verify import verify
 
 pytestmark = pytest.mark.spark
 
@@ -108,6 +109,48 @@ def test_of_two_at_once_the_second_leaves_or_waits(tmp_path: Path, spark: Any) -
     assert any("waiting" in line and "the first one" in line for line in said)
 
 
+def test_no_other_run_comes_between_a_night_and_its_check(
+    tmp_path: Path, spark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(tmp_path, "a", "abc\nb")
+    met: list[str] = []
+
+    def verify_and_intrude(*arguments: Any, **options: Any) -> Any:
+        with pytest.raises(Busy) as refused:
+            list(toys(tmp_path, spark).run())
+        met.append(str(refused.value))
+        return verify(*arguments, **options)
+
+    monkeypatch.setattr("pretrain_data.nightly.verify", verify_and_intrude)
+    nightly(toys(tmp_path, spark), wait=0, keep=5)
+    assert len(met) == 1
+    assert f"process {os.getpid()} on " in met[0]
+    assert len(list(toys(tmp_path, spark).run())) == 3, "and then it is free again"
+
+
+def test_failed_nights_clear_up_and_are_forgotten_too(tmp_path: Path, spark: Any) -> None:
+    arrive(tmp_path, "a", "abc\nb")
+    flag = tmp_path / "flag"
+    flag.write_text("part-00000")
+    dead = tmp_path / "w" / ".staging" / "short-0123456789abcdef"
+    young = tmp_path / "w" / ".staging" / "short-fedcba9876543210"
+    for folder in (dead, young):
+        (folder / "documents").mkdir(parents=True)
+        (folder / "documents" / "part-00000.parquet").write_bytes(b"12345")
+    for path in (dead / "documents" / "part-00000.parquet", dead / "documents", dead):
+        os.utime(path, (time.time() - 25 * 3600,) * 2)
+    for _ in range(3):
+        with pytest.raises(Exception, match="made to fail"):
+            nightly(toys(tmp_path, spark, "stages.upper.max_error_rate=0.5", f"stages.short.fail_on={flag}"), 0, keep=2)
+        time.sleep(1.1)
+    kept = sorted((tmp_path / "w" / FOLDER).iterdir())
+    assert len(kept) == 2
+    assert not dead.exists()
+    told = json.loads((kept[-1] / "summary.json").read_text(encoding="utf-8"))
+    assert told["state"] == "failed"
+    assert told["leftovers_removed"] == [], "the first night removed it"
+
+
 @pytest.mark.slow
 def test_the_cron_script_runs_real_stages_and_checks_what_they_left(tmp_path: Path) -> None:
     (tmp_path / "crawl").mkdir()
@@ -138,6 +181,8 @@ def test_the_cron_script_runs_real_stages_and_checks_what_they_left(tmp_path: Pa
         ("ingest", "part-00000"), ("pii", "part-00000"),
     }  # fmt: skip
     assert len({e["run"] for e in told}) == 1
+    (left,) = (tmp_path / "w" / FOLDER).glob("*/summary.json")
+    assert json.loads(left.read_text(encoding="utf-8"))["run"] == told[0]["run"], "logs and summary find each other"
     # Spark's own account, as its history server reads it: one application's, in a folder of its own.
     (log,) = (p for p in (tmp_path / "events").rglob("events_*") if p.is_file())
     told_by_spark = log.read_bytes()
@@ -150,5 +195,7 @@ def test_the_cron_script_runs_real_stages_and_checks_what_they_left(tmp_path: Pa
     (tmp_path / "w" / "pii" / "documents" / "stray.parquet").write_bytes(b"x")
     again = night()
     assert again.returncode == 5
-    assert "stray.parquet: not in the manifest" in again.stderr
+    ended = json.loads(again.stderr.splitlines()[-1])
+    assert ended["level"] == "error"
+    assert "stray.parquet: not in the manifest" in ended["message"]
     assert "Traceback" not in again.stderr

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +15,8 @@ import pytest
 
 from pretrain_data import progress
 from pretrain_data.progress import ShardProgress, duration
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def finish(folder: Path, name: str, rows: int, rows_in: int) -> None:
@@ -47,3 +54,51 @@ def test_what_is_finished_last_is_told(tmp_path: Path) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+#: A stage of four shards, of which one is finished every half second; lines are said as in a run.
+WATCHED = """
+import json, sys, time
+from pathlib import Path
+from pretrain_data import progress
+from pretrain_data.logs import sayer
+
+progress.POLL_SECONDS, progress.LINE_SECONDS = 0.1, 0.2
+folder, say = Path(sys.argv[1]), sayer(["rules"])
+with progress.ShardProgress("rules", 4, folder, say, lambda line, **about: None):
+    for i in range(4):
+        time.sleep(0.5)
+        text = json.dumps({"name": f"part-{i}", "rows": 900, "rows_in": 1000, "seconds": 0.5})
+        (folder / f"part-{i}.json").write_text(text)
+    time.sleep(0.5)
+"""
+
+
+def test_a_bar_on_a_terminal(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "120"}
+    command = [sys.executable, "-c", WATCHED, str(tmp_path)]
+    with subprocess.Popen(command, stderr=theirs, env=environment) as child:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(ours, 4096)
+            except OSError:  # how a terminal says that nobody is left at its other end
+                break
+    os.close(ours)
+    assert child.returncode == 0
+    text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode()
+    assert "━" in text
+    assert re.search(r"rules .* 2/4 +shards, 2,000 documents, [\d,]+/s 0:00:0\d 0:00:0\d", text), text
+    assert b"\x1b[2K" in shown, "the bar is wiped away in the end"
+
+
+def test_plain_lines_in_a_pipe(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, str(tmp_path)], env=environment, capture_output=True, text=True, check=True
+    )
+    lines = done.stderr.splitlines()
+    assert all(re.fullmatch(r"rules: \d of 4 shards, [\d,]+ documents, [\d,]+/s(, about \d s left)?", x) for x in lines)
+    assert any(line.startswith("rules: 2 of 4 shards, 2,000 documents, ") and line.endswith(" left") for line in lines)

@@ -92,6 +92,19 @@ def test_nothing_is_taken_from_another_seed_a_broken_output_or_against_force(tmp
     assert [json.loads(line)["name"] for line in lines] == [f"part-{i:05d}" for i in range(5)]
 
 
+@pytest.mark.parametrize("broken", [b'{"name": ', b"\xff\n", b"[]\n", b"{}\n"])
+def test_a_broken_list_of_shards_costs_the_work_and_no_more(tmp_path: Path, spark: Any, broken: bytes) -> None:
+    write(tmp_path, **TEXTS)
+    run(tmp_path, spark, "w")
+    write(tmp_path, d="neu")
+    (tmp_path / "w" / "upper" / SHARDS).write_bytes(broken)
+    manifests = run(tmp_path, spark, "w")
+    assert manifests["lines"]["metrics"]["shards_taken_over"] == 3
+    assert manifests["upper"]["metrics"]["shards_taken_over"] == 0
+    run(tmp_path, spark, "afresh")
+    assert contents(tmp_path / "w") == contents(tmp_path / "afresh")
+
+
 def test_files_beside_the_documents_and_days_are_taken_over_too(tmp_path: Path) -> None:
     final, staging = tmp_path / "final", tmp_path / "staging"
     names = ["part-00000", "dt=2026-01-02/part-00000"]

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from pretrain_data.commands import open_pipeline
+from pretrain_data.errors import ConfigError, InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Calls that run code or a shell, or read code from data; and those that are harmless with the keyword given.
@@ -100,3 +105,69 @@ def test_no_path_comes_from_the_data(tmp_path: Path, spark: Any) -> None:
     own = {p.name for p in (tmp_path / "top" / "w").rglob("*") if p.is_file()}
     assert not [name for name in own if "evil" in name or "passwd" in name]
     assert not Path("evil").exists()
+
+
+SECRET = "sEkReT-9f3b17c0"
+WHERE = ("OPENAI_API_KEY", "OPENLINEAGE_API_KEY", "AWS_SECRET_ACCESS_KEY", "STORE_KEY")
+
+
+@pytest.mark.spark
+def test_no_secret_is_written_or_said(tmp_path: Path) -> None:
+    """In the environment and in Spark's properties, through a night that is done and one that fails."""
+    (tmp_path / "in.jsonl").write_text('{"id": "a", "text": "请打13812345678联系"}\n', encoding="utf-8")
+    conf = {"spark.hadoop.fs.s3a.secret.key": "${STORE_KEY}", "spark.hadoop.fs.azure.account.key.x": "${STORE_KEY}"}
+    config = {
+        "workspace": "w",
+        "env": {"STORE_KEY": None},
+        "spark": {"master": "local[1]", "driver_memory": "512m", "event_log": "events", "conf": conf},
+        "stages": {"ingest": {"input": "*.[jp]*", "max_error_rate": 0.001}, "pii": {}},
+    }
+    (tmp_path / "c.yaml").write_text(json.dumps(config))
+    environment = {**os.environ, **dict.fromkeys(WHERE, SECRET), "PYTHONPATH": str(ROOT)}
+    environment |= {"OPENLINEAGE_URL": "http://127.0.0.1:9", "OPENLINEAGE__TRANSPORT__RETRY": '{"total": 0}'}
+    said = ""
+    for log, expected in (("json", 0), ("plain", 1)):
+        command = [sys.executable, "-m", "pretrain_data.cli", "nightly", str(tmp_path / "c.yaml")]
+        done = subprocess.run(
+            command,
+            env=environment | {"PRETRAIN_DATA_LOG": log},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert (done.returncode == 0) == (expected == 0), done.stderr[-2000:]
+        said += done.stdout + done.stderr
+        for i in range(11):  # more errors than are let pass
+            (tmp_path / f"{i}.pdf").write_text("%PDF-1.4 and no more")
+    assert "max_error_rate" in said
+    assert SECRET not in said
+    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert {"summary.json", "_manifest.json", "report.html"} <= {p.name for p in files}
+    events = [p for p in files if "events" in p.parts and p.name.startswith("events_")]
+    assert events
+    for path in files:
+        data = path.read_bytes()
+        if path.suffix in (".zst", ".zstd"):
+            data = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
+        assert SECRET.encode() not in data, path
+        if path in events:
+            assert b"fs.azure.account.key.x" in data, "the property itself is there"
+
+
+def test_errors_name_variables_and_do_not_quote_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORE_KEY", SECRET)
+    (tmp_path / "c.yaml").write_text(
+        'workspace: w\nenv: {STORE_KEY: null}\nspark: {conf: {a: ["${STORE_KEY}"]}, partitions: "${STORE_KEY}"}\n'
+        "stages: {pii: {input: in}}\n"
+    )
+    with pytest.raises(ConfigError) as refused:
+        open_pipeline(tmp_path / "c.yaml")
+    assert SECRET not in str(refused.value)
+    assert str(refused.value).count("${STORE_KEY}") >= 1
+
+
+def test_no_password_in_an_address(tmp_path: Path) -> None:
+    """It would stand in the manifest of each stage."""
+    address = f"ftp://me:{SECRET}@example.org/crawl"
+    (tmp_path / "c.yaml").write_text(json.dumps({"workspace": "w", "stages": {"ingest": {"input": address}}}))
+    with pytest.raises(InputError, match=r"ftp://\.\.\.@example\.org/crawl: no password") as refused:
+        open_pipeline(tmp_path / "c.yaml").source("ingest")
+    assert SECRET not in str(refused.value)

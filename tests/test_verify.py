@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from toys import TOYS
 
 from pretrain_data.config import load_config
 from pretrain_data.dataset import MANIFEST
+from pretrain_data.errors import InputError
 from pretrain_data.pipeline import Pipeline
+from pretrain_data.seal import sealed
 from pretrain_data.verify import verify
 
 pytestmark = pytest.mark.spark
@@ -50,7 +53,8 @@ def flip(path: Path) -> None:
 def edit(change: Callable[[dict[str, Any]], None], path: Path) -> None:
     manifest = json.loads(path.read_text(encoding="utf-8"))
     change(manifest)
-    path.write_text(json.dumps(manifest), encoding="utf-8")
+    del manifest["checksum"]
+    path.write_text(sealed(json.dumps(manifest, indent=1)), encoding="utf-8")
 
 
 def test_a_whole_workspace_has_no_problem(workspace: Path) -> None:
@@ -59,16 +63,48 @@ def test_a_whole_workspace_has_no_problem(workspace: Path) -> None:
 
 
 def test_any_flipped_byte_is_found(workspace: Path) -> None:
-    files = [p for name in STAGES for p in (workspace / name).rglob("*") if p.is_file() and p.name != MANIFEST]
-    checked = [p for p in files if p.stat().st_size and p.name != "part-empty.parquet"]
-    assert {p.suffix for p in checked} == {".parquet", ".jsonl"}
-    for path in checked:
+    files = [p for name in STAGES for p in (workspace / name).rglob("*") if p.is_file()]
+    assert {p.name for p in files} >= {MANIFEST, "_shards.jsonl", "part-empty.parquet", "part-00000.parquet"}
+    for path in files:
         whole = path.read_bytes()
         flip(path)
         stage = path.relative_to(workspace).parts[0]
         inside = str(path.relative_to(workspace / stage))
-        assert found(workspace) == [(stage, inside, "its bytes have changed since it was written")]
+        ((*where, what),) = (problem for problem in found(workspace) if problem[0] == stage)
+        assert where == [stage, inside]
+        assert what == "its bytes have changed since it was written" or (path.name == MANIFEST and "broken" in what)
         path.write_bytes(whole)
+
+
+def test_every_byte_of_a_manifest_counts(workspace: Path) -> None:
+    manifest = workspace / "short" / MANIFEST
+    whole = manifest.read_bytes()
+    choose = random.Random(3)
+    for at in [0, len(whole) - 1, *choose.sample(range(len(whole)), 100)]:
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << choose.randrange(8)
+        manifest.write_bytes(bytes(flipped))
+        (one,) = [(path, what) for stage, path, what in found(workspace, quick=True) if stage == "short"]
+        assert one[0] == MANIFEST, at
+        assert "broken" in one[1] or "have changed" in one[1], at
+    for other in (b"{}", b"[]", b"", whole + b"\n", whole.replace(b'"checksum"', b'"chacksum"')):
+        manifest.write_bytes(other)
+        assert [path for stage, path, _ in found(workspace) if stage == "short"] == [MANIFEST]
+
+
+def test_a_run_over_a_manifest_of_no_use_makes_the_stage_anew(workspace: Path, tmp_path: Path, spark: Any) -> None:
+    before = {p: p.read_bytes() for p in workspace.rglob("*.parquet")}
+    (workspace / "lines" / MANIFEST).write_text("{}")
+    for broken in (b'{"stage": "\xff"}', b"[1]"):
+        (workspace / "short" / MANIFEST).write_bytes(broken)
+        with pytest.raises(InputError, match=r"_manifest\.json: broken.*--force"):
+            list(pipeline(tmp_path, spark).run())
+    (workspace / "lines" / MANIFEST).write_text("{}")
+    with pytest.raises(InputError, match=r"_manifest\.json: broken \(KeyError: 'shards'\).*--force"):
+        list(pipeline(tmp_path, spark).run(first="short"))
+    list(pipeline(tmp_path, spark).run(force=True))
+    assert found(workspace) == []
+    assert {p: p.read_bytes() for p in workspace.rglob("*.parquet")} == before
 
 
 def test_missing_extra_and_cut_files_are_found_even_quickly(workspace: Path) -> None:
@@ -127,3 +163,33 @@ def test_leftovers_go_and_what_can_be_gone_on_with_stays(workspace: Path, tmp_pa
     assert (workspace / ".staging" / resumable / "documents" / "part-00000.parquet").exists()
     os.utime(workspace / "short" / MANIFEST)
     assert found(workspace) == []
+
+
+def test_strays_among_outputs_go_when_asked_for_alone(workspace: Path, tmp_path: Path) -> None:
+    """A file that a reader of the folder would take for documents; a night leaves it to whoever put it there."""
+    stray = workspace / "short" / "documents" / "part-00077.parquet"
+    stray.write_bytes(b"PAR1")
+    p = pipeline(tmp_path)
+    assert p.leftovers(0, delete=True) == []
+    assert [(f.path, f.bytes, f.why) for f in p.leftovers(0, delete=False, strays=True)] == [
+        (stray, 4, "not in the manifest of its stage")
+    ]
+    assert stray.exists()
+    p.leftovers(0, delete=True, strays=True)
+    assert found(workspace) == []
+    # Where a manifest is broken all would be strays: nothing is touched.
+    whole = (workspace / "short" / MANIFEST).read_bytes()
+    for broken in (whole[:-9], whole.replace(b"part-00000", b"part-00009")):
+        (workspace / "short" / MANIFEST).write_bytes(broken)
+        assert p.leftovers(0, delete=True, strays=True) == []
+    (workspace / "short" / MANIFEST).unlink()
+    assert p.leftovers(0, delete=True, strays=True) == []
+    (workspace / "short" / MANIFEST).write_bytes(whole)
+    assert found(workspace) == []
+
+
+def test_nothing_is_made_where_no_run_was(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a")
+    assert pipeline(tmp_path).leftovers(0, delete=True, strays=True) == []
+    assert not (tmp_path / "w").exists()

@@ -59,6 +59,7 @@ class ShortConfig(StageConfig):
     min_chars: int = Field(default=3, ge=0)
     fail_on: str | None = None  # a file; while it exists, the shard named in it fails
     fault: str | None = None  # "lose" | "reorder" | "invent"
+    poison: bool = False  # whether the pass over the whole dies of the texts that Fragile dies of
 
 
 class Short(Stage[ShortConfig]):
@@ -70,8 +71,17 @@ class Short(Stage[ShortConfig]):
     total = 0
 
     def prepare(self, run: StageRun) -> None:
+        poison = self.config.poison
+
         def count(batches: Iterator[pa.RecordBatch], shard: Shard) -> Iterator[pa.RecordBatch]:
-            rows = sum(b.num_rows for b in batches)
+            rows = 0
+            for batch in batches:
+                rows += batch.num_rows
+                texts = batch.column("text").to_pylist() if poison else []
+                if "segfault" in texts:
+                    os.kill(os.getpid(), signal.SIGSEGV)
+                while "loop" in texts:
+                    pass
             yield pa.RecordBatch.from_pydict({"shard": [shard.name], "rows": [rows]})
 
         frame = run.scan(["text"], count, pa.schema([("shard", pa.string()), ("rows", pa.int64())]))

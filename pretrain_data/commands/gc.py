@@ -19,11 +19,11 @@ def gc(
     older_than: Annotated[float, typer.Option(min=0, help="Leave alone what changed in the last … hours.")] = 24.0,
     as_json: JsonOption = False,
 ) -> None:
-    """List, or delete, what nothing refers to: outputs half made by dead runs, temporary files.
+    """List, or delete, what nothing refers to: outputs half made by dead runs, temporary files, strays among outputs.
 
     Example: pretrain-data gc configs/sample.yaml --older-than 0 --delete
     """
-    found = open_pipeline(config, overrides).leftovers(older_than * HOUR, delete)
+    found = open_pipeline(config, overrides).leftovers(older_than * HOUR, delete, strays=True)
     if as_json:
         print_json([{"path": str(f.path), "bytes": f.bytes, "why": f.why} for f in found])
         return

@@ -10,15 +10,18 @@ from __future__ import annotations
 import glob
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 from pretrain_data.errors import InputError, PretrainDataError, StorageError
 from pretrain_data.hashing import digest
 
+_URL_PASSWORD = re.compile(r"//[^/@]*@")
 #: Bytes of one request to a remote file system, at least: latency is paid once for so many.
 REQUEST = 8 << 20
 #: What a reader takes from the requests' cache at a time.
@@ -54,8 +57,14 @@ def list_files(spec: str, root: Path) -> list[InputFile]:
     """The files that `spec` (a file, folder or glob; a URL or a path from `root`) names, sorted by label.
 
     A label is the path below the folder, or below what the glob's files have in common. Hidden files and
-    folders are left out. Raises InputError where nothing is found, StorageError where the file system can't be asked.
+    folders are left out. Raises InputError where nothing is found or the URL holds a password, StorageError where the
+    file system can't be asked.
     """
+    if is_url(spec) and urlsplit(spec).password is not None:  # it would stand in every manifest
+        raise InputError(
+            f"{_URL_PASSWORD.sub('//...@', spec)}: no password in an address; "
+            "give it by the environment or a file, as the library of that file system wants it"
+        )
     found, base = _remote(spec) if is_url(spec) else _local(root / spec)
     files = [InputFile(path, name[len(base) :].lstrip("/"), size, stamp) for path, name, size, stamp in found]
     files = [f for f in files if not any(part[:1] in (".", "_") for part in f.label.split("/"))]
