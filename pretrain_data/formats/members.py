@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,18 +82,25 @@ def codec_of(file: BinaryIO) -> Codec | None:
     if head[:4] == ZSTD or head[:4] == DICTIONARY:
         dictionary, first = None, 0
         if head[:4] == DICTIONARY:
-            size = min(struct.unpack("<I", head[4:8])[0], MAX_DICTIONARY)
+            size = min(int.from_bytes(head[4:8], "little"), MAX_DICTIONARY)
             file.seek(8)
-            raw = file.read(size)
-            if raw[:4] == ZSTD:
-                raw = zstandard.ZstdDecompressor().decompress(raw, max_output_size=MAX_DICTIONARY)
-            dictionary, first = zstandard.ZstdCompressionDict(raw), 8 + size
+            dictionary, first = _dictionary(file.read(size)), 8 + size
 
         def start() -> Any:
             return zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=MAX_WINDOW).decompressobj()
 
         return Codec("zstd", ZSTD, first, ZSTD_CHUNK, start, (zstandard.ZstdError,), dictionary)
     return None
+
+
+def _dictionary(raw: bytes) -> zstandard.ZstdCompressionDict | None:
+    """The dictionary that a file begins with, compressed or not; None for a broken one, which members then miss."""
+    try:
+        if raw[:4] == ZSTD:
+            raw = zstandard.ZstdDecompressor().decompress(raw, max_output_size=MAX_DICTIONARY)
+        return zstandard.ZstdCompressionDict(raw) if raw else None
+    except zstandard.ZstdError:
+        return None
 
 
 def is_member(file: BinaryIO, codec: Codec, at: int) -> bool:

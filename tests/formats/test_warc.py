@@ -12,7 +12,7 @@ from pathlib import Path
 import brotli
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pretrain_data.formats.http_body import BodyError, decode
@@ -207,8 +207,16 @@ def test_arc_files(tmp_path: Path) -> None:
     assert urls(records)[1:] == [ALL[0], *ALL[2:]]
 
 
+DICTIONARY = b"\x5d\x2a\x4d\x18"  # of zstd, in a skippable frame
+
+
+@example(b"", DICTIONARY)
+@example(b"\x03", DICTIONARY)
+@example(b"\x08\x00\x00\x00\x28\xb5\x2f\xfdabcd" + zstandard.compress(b"WARC/1.0\r\n"), DICTIONARY)
+@example(b"\x00\x00\x00\x00" + zstandard.compress(b"WARC/1.0\r\n"), DICTIONARY)
 @given(
-    st.binary(max_size=400), st.sampled_from([b"", b"WARC/1.0\r\n", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", MEMBERS[0]])
+    st.binary(max_size=400),
+    st.sampled_from([b"", b"WARC/1.0\r\n", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", DICTIONARY, MEMBERS[0]]),
 )
 def test_any_bytes_end_in_records_and_errors(data: bytes, start: bytes) -> None:
     records = list(read_records("", 0, None, LIMIT, io.BytesIO(start + data)))
