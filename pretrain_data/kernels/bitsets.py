@@ -15,6 +15,8 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from pretrain_data.kernels.growing import doubled
+
 #: Values that are counted at a time: the table that counts them, 32 bytes a value, stays in the cache.
 AT_ONCE = 1 << 17
 #: A value is a column of bits where at least one set in so many holds it. A column costs every pair a 64th of a word;
@@ -95,16 +97,6 @@ def _room(items):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _grown(array, least):  # type: ignore[no-untyped-def]
-    """The array with room for `least` items."""
-    if least <= len(array):
-        return array
-    larger = np.zeros(max(least, 2 * len(array)), array.dtype)
-    larger[: len(array)] = array
-    return larger
-
-
-@nb.njit(cache=True, nogil=True)
 def _shared(values, start, end, members, at_once):  # type: ignore[no-untyped-def]
     """The values that two or more of the sets `members` hold, and how many hold each."""
     total = 0
@@ -141,7 +133,8 @@ def _shared(values, start, end, members, at_once):  # type: ignore[no-untyped-de
                 at[m] += 1
         for slot in range(slots):
             if holders[slot] > 1:
-                found, counts = _grown(found, number + 1), _grown(counts, number + 1)
+                if number == len(found):
+                    found, counts = doubled(found), doubled(counts)
                 found[number], counts[number] = keys[slot], holders[slot]
                 number += 1
     return found[:number], counts[:number]

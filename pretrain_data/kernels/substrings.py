@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pretrain_data.kernels.growing import doubled
 from pretrain_data.kernels.minhash import BASE, _mix, _tokens
 from pretrain_data.kernels.normalize import LIMIT, RUN, SEPARATOR, SINGLE, TOKENS_A_BYTE, tables
 from pretrain_data.kernels.textscan import text_buffers
@@ -70,13 +71,6 @@ def places(text: pa.Array, found: Runs, simplified: bool = False) -> tuple[I64, 
 
 
 @nb.njit(cache=True, nogil=True)
-def _larger(array):  # type: ignore[no-untyped-def]
-    out = np.empty(2 * len(array), array.dtype)
-    out[: len(array)] = array
-    return out
-
-
-@nb.njit(cache=True, nogil=True)
 def _least(hashes, start, end):  # type: ignore[no-untyped-def]
     """The place of the least of hashes[start:end], the rightmost of equal ones."""
     best = start
@@ -121,7 +115,7 @@ def _grams(data, offsets, n, window, fold):  # type: ignore[no-untyped-def]
                 best = end - 1
             if best != chosen:
                 if at == len(row):
-                    row, token, hashes = _larger(row), _larger(token), _larger(hashes)
+                    row, token, hashes = doubled(row), doubled(token), doubled(hashes)
                 row[at], token[at], hashes[at] = d, best, np.int64(tokens[best])
                 chosen = best
                 at += 1
@@ -246,7 +240,7 @@ def _token_places(data, low, high, fold, start, end, joined):  # type: ignore[no
                 within = False
             if kind != SEPARATOR:
                 if count + 1 >= len(start):
-                    start, end, joined = _larger(start), _larger(end), _larger(joined)
+                    start, end, joined = doubled(start), doubled(end), doubled(joined)
                 if not within:
                     start[count] = i
                     joined[count] = count > 0 and _together(data, end[count - 1], i, point)

@@ -145,17 +145,22 @@ def test_copies_of_a_page_make_nothing_a_commonplace(tmp_path: Path, spark: Any)
     assert not any(row["repeated_spans"] for row in kept.values())
 
 
-def test_day_by_day_is_all_at_once_with_passages(tmp_path: Path, spark: Any) -> None:
-    texts = list(corpus(5).values())
-    settings: dict[str, Any] = {"incremental": True, "threshold": 0.7, "passages": {"min_documents": 6}}
+def day_by_day(tmp_path: Path, spark: Any, texts: list[dict[str, Any]], **settings: Any) -> Path:
+    """The output after three nights of twenty documents each, which is that of one run over all of them."""
     for n, day in enumerate(("2026-01-01", "2026-01-02", "2026-01-03")):
         target = tmp_path / "in" / f"dt={day}"
         target.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(texts[20 * n : 20 * n + 20]), target / "f.parquet")
-        out = dedup(tmp_path, spark, "nightly", "in", **settings)
-    at_once = dedup(tmp_path, spark, "at-once", "in", **settings)
+        out = dedup(tmp_path, spark, "nightly", "in", incremental=True, **settings)
+    at_once = dedup(tmp_path, spark, "at-once", "in", incremental=True, **settings)
     for part in ("documents", "dropped"):
         assert rows(out, part) == rows(at_once, part)
+    return out
+
+
+def test_day_by_day_is_all_at_once_with_passages(tmp_path: Path, spark: Any) -> None:
+    texts = list(corpus(5).values())
+    out = day_by_day(tmp_path, spark, texts, threshold=0.7, passages={"min_documents": 6})
     late = [row for i, row in rows(out, "documents").items() if int(i[1:]) >= 40]
     assert any(row["repeated_spans"] for row in late)
     # By the third day a notice has been kept: of that day's documents none keeps it.

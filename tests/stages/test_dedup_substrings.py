@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_dedup_passages import dedup, rows
+from test_dedup_passages import day_by_day, dedup, rows
 
 from pretrain_data.commands import open_pipeline
 from pretrain_data.errors import ConfigError
@@ -118,15 +118,7 @@ def test_alone_it_takes_what_counting_by_hand_says(tmp_path: Path, spark: Any) -
 def test_day_by_day_is_all_at_once_with_substrings(tmp_path: Path, spark: Any) -> None:
     texts = list(corpus(5).values())
     passages = {"kinds": ["line", "substring"], "substring_documents": 4, "substring_tokens": N, "substring_window": 10}
-    settings: dict[str, Any] = {"incremental": True, "documents": "off", "passages": passages}
-    for n, day in enumerate(("2026-01-01", "2026-01-02", "2026-01-03")):
-        target = tmp_path / "in" / f"dt={day}"
-        target.mkdir(parents=True)
-        pq.write_table(pa.Table.from_pylist(texts[20 * n : 20 * n + 20]), target / "f.parquet")
-        out = dedup(tmp_path, spark, "nightly", "in", **settings)
-    at_once = dedup(tmp_path, spark, "at-once", "in", **settings)
-    for part in ("documents", "dropped"):
-        assert rows(out, part) == rows(at_once, part)
+    out = day_by_day(tmp_path, spark, texts, documents="off", passages=passages)
     # What four documents of earlier days have, none of the last day keeps: not a run of a gram and a window.
     early = corpus(5, 60)
     for i in [i for i in early if int(i[1:]) >= 40]:
